@@ -1,0 +1,9 @@
+//! The inner loops, on plain slices. Nothing outside this folder loops over features.
+//!
+//! Every kernel adds in a fixed order, so that its result does not depend on who calls it or when.
+
+mod softmax;
+mod vector;
+
+pub use softmax::{log_sum_exp, sigmoid, softmax, softplus};
+pub use vector::{add, add_scaled, dot, first_non_finite, scale, sum_of_squares};

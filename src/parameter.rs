@@ -1,0 +1,315 @@
+//! A parameter: a value, its gradient, and a ledger of what the gradient holds.
+
+use ndarray::{Array, ArrayD, ArrayViewD, Dimension};
+
+use crate::error::{Error, Result};
+use crate::kernels;
+use crate::scalar::Scalar;
+
+/// What a gradient holds, as far as stepping with it goes.
+///
+/// | state | `backward` | `step` | `zero_grad` |
+/// |---|---|---|---|
+/// | `Empty` | `Pending{1}` | fault `Missing` | `Empty` |
+/// | `Pending{n}` | `Pending{n+1}` | `Spent` | `Empty`, n passes thrown away |
+/// | `Spent` | `Stale{1}` | fault `Double` | `Empty` |
+/// | `Stale{n}` | `Stale{n+1}` | fault `Stale` | `Empty` |
+///
+/// A gradient is stale when a backward pass was added to what a step has already used: that is the forgotten
+/// `zero_grad`, and deliberate accumulation never looks like it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ledger {
+    /// Zero: nothing has been added since `zero_grad`.
+    #[default]
+    Empty,
+    /// The sum of `passes` backward passes that no step has used.
+    Pending {
+        /// Backward passes in the sum.
+        passes: u64,
+    },
+    /// What step number `step` has used.
+    Spent {
+        /// The step, counted from 1.
+        step: u64,
+    },
+    /// What step number `step` has used, with `passes` backward passes added on top.
+    Stale {
+        /// The step, counted from 1.
+        step: u64,
+        /// Backward passes added since.
+        passes: u64,
+    },
+}
+
+/// Why a gradient must not be stepped with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerFault {
+    /// There is no gradient.
+    Missing,
+    /// Step number `step` has used it already.
+    Double {
+        /// The step, counted from 1.
+        step: u64,
+    },
+    /// Step number `step` has used a part of it already.
+    Stale {
+        /// The step, counted from 1.
+        step: u64,
+        /// Backward passes added since.
+        passes: u64,
+    },
+}
+
+impl Ledger {
+    /// The state after one more backward pass.
+    pub fn after_backward(self) -> Ledger {
+        match self {
+            Ledger::Empty => Ledger::Pending { passes: 1 },
+            Ledger::Pending { passes } => Ledger::Pending { passes: passes + 1 },
+            Ledger::Spent { step } => Ledger::Stale { step, passes: 1 },
+            Ledger::Stale { step, passes } => Ledger::Stale { step, passes: passes + 1 },
+        }
+    }
+
+    /// Why a step is not in order here; `None` when it is.
+    pub fn fault(self) -> Option<LedgerFault> {
+        match self {
+            Ledger::Pending { .. } => None,
+            Ledger::Empty => Some(LedgerFault::Missing),
+            Ledger::Spent { step } => Some(LedgerFault::Double { step }),
+            Ledger::Stale { step, passes } => Some(LedgerFault::Stale { step, passes }),
+        }
+    }
+
+    /// Backward passes that no step has used and that `zero_grad` would throw away.
+    pub fn unstepped_passes(self) -> u64 {
+        match self {
+            Ledger::Pending { passes } => passes,
+            _ => 0,
+        }
+    }
+}
+
+/// A named array that training changes, with a gradient of the same shape.
+#[derive(Debug, Clone)]
+pub struct Parameter<T> {
+    name: String,
+    value: ArrayD<T>,
+    gradient: ArrayD<T>,
+    ledger: Ledger,
+    frozen: bool,
+    decays: bool,
+}
+
+impl<T: Scalar> Parameter<T> {
+    /// A parameter with an empty gradient, neither frozen nor exempt from weight decay.
+    pub fn new<D: Dimension>(name: impl Into<String>, value: Array<T, D>) -> Self {
+        // Row-major, so that values() and gradients() are slices in the order a reader expects.
+        let value = value.into_dyn().as_standard_layout().into_owned();
+        let gradient = ArrayD::zeros(value.raw_dim());
+        Parameter {
+            name: name.into(),
+            value,
+            gradient,
+            ledger: Ledger::Empty,
+            frozen: false,
+            decays: true,
+        }
+    }
+
+    /// Leaves this parameter out of weight decay. Default: weight decay applies.
+    pub fn without_decay(mut self) -> Self {
+        self.decays = false;
+        self
+    }
+
+    /// Whether weight decay applies.
+    pub fn decays(&self) -> bool {
+        self.decays
+    }
+
+    /// Says whether weight decay applies. Default: it does.
+    pub fn set_decays(&mut self, decays: bool) {
+        self.decays = decays;
+    }
+
+    /// Whether the parameter is left as it is by backward passes and steps. Default: no.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
+    /// Freezes the parameter, or lets it train again. Either way its gradient becomes empty.
+    pub fn set_frozen(&mut self, frozen: bool) {
+        self.frozen = frozen;
+        self.zero_grad();
+    }
+
+    /// The name, as in messages and model files.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value.
+    pub fn value(&self) -> ArrayViewD<'_, T> {
+        self.value.view()
+    }
+
+    /// The gradient: zeros where the ledger is empty.
+    pub fn gradient(&self) -> ArrayViewD<'_, T> {
+        self.gradient.view()
+    }
+
+    /// The value, row by row.
+    pub fn values(&self) -> &[T] {
+        self.value.as_slice().expect("kept in standard layout")
+    }
+
+    /// The value, row by row, to change.
+    pub fn values_mut(&mut self) -> &mut [T] {
+        self.value.as_slice_mut().expect("kept in standard layout")
+    }
+
+    /// The gradient, row by row.
+    pub fn gradients(&self) -> &[T] {
+        self.gradient.as_slice().expect("kept in standard layout")
+    }
+
+    /// The value to change and the gradient to change it by.
+    pub fn values_and_gradients_mut(&mut self) -> (&mut [T], &mut [T]) {
+        (
+            self.value.as_slice_mut().expect("kept in standard layout"),
+            self.gradient.as_slice_mut().expect("kept in standard layout"),
+        )
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.value.len()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.value.is_empty()
+    }
+
+    /// What the gradient holds.
+    pub fn ledger(&self) -> Ledger {
+        self.ledger
+    }
+
+    /// Adds one backward pass's gradient, row by row, to what is there. A frozen parameter ignores it.
+    ///
+    /// # Errors
+    /// [`Shape`](crate::ErrorKind::Shape) if the number of elements differs.
+    pub fn accumulate(&mut self, gradient: &[T]) -> Result<()> {
+        if gradient.len() != self.len() {
+            let what = format!("gradient of parameter \"{}\"", self.name);
+            return Err(Error::shape(what, &[self.len()], &[gradient.len()]));
+        }
+        if !self.frozen {
+            kernels::add(self.values_and_gradients_mut().1, gradient);
+            self.ledger = self.ledger.after_backward();
+        }
+        Ok(())
+    }
+
+    /// Sets the gradient to zero and the ledger to `Empty`.
+    ///
+    /// Returns how many backward passes were thrown away without a step having used them.
+    pub fn zero_grad(&mut self) -> u64 {
+        if self.ledger != Ledger::Empty {
+            self.gradient.fill(T::zero());
+        }
+        let thrown_away = self.ledger.unstepped_passes();
+        self.ledger = Ledger::Empty;
+        thrown_away
+    }
+
+    /// Notes that step number `step` has used the gradient. Optimizers call this.
+    pub fn mark_spent(&mut self, step: u64) {
+        self.ledger = Ledger::Spent { step };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+    use proptest::prelude::*;
+
+    #[test]
+    fn two_backward_passes_leave_the_sum_of_both() {
+        let mut p = Parameter::new("w", array![[1.0, 2.0], [3.0, 4.0]]);
+        p.accumulate(&[1.0, 2.0, 3.0, 4.0]).unwrap();
+        p.accumulate(&[10.0, 20.0, 30.0, 40.0]).unwrap();
+        assert_eq!(p.gradient(), array![[11.0, 22.0], [33.0, 44.0]].into_dyn());
+        assert_eq!(p.ledger(), Ledger::Pending { passes: 2 });
+        assert_eq!(p.zero_grad(), 2);
+        assert_eq!(p.gradients(), [0.0; 4]);
+    }
+
+    #[test]
+    fn a_column_major_value_is_read_row_by_row() {
+        let p = Parameter::new("w", array![[1.0, 2.0], [3.0, 4.0]].reversed_axes());
+        assert_eq!(p.values(), [1.0, 3.0, 2.0, 4.0]);
+    }
+
+    #[test]
+    fn a_frozen_parameter_ignores_backward_passes() {
+        let mut p = Parameter::new("w", array![1.0]);
+        p.set_frozen(true);
+        p.accumulate(&[5.0]).unwrap();
+        assert_eq!((p.gradients(), p.ledger()), (&[0.0][..], Ledger::Empty));
+    }
+
+    #[test]
+    fn a_gradient_of_the_wrong_length_is_refused() {
+        let mut p = Parameter::new("w", array![1.0, 2.0]);
+        assert!(p.accumulate(&[1.0]).unwrap_err().to_string().contains("\"w\""));
+        assert_eq!(p.ledger(), Ledger::Empty);
+    }
+
+    /// The ledger again, kept as the bare history of calls since the last `zero_grad`.
+    #[derive(Default)]
+    struct History {
+        passes_since_step: u64,
+        last_step: Option<u64>,
+    }
+
+    proptest! {
+        #[test]
+        fn the_ledger_agrees_with_the_history_of_calls(calls in prop::collection::vec(0..3, 0..60)) {
+            let mut p = Parameter::new("w", array![0.0]);
+            let mut history = History::default();
+            let mut steps = 0;
+            for call in calls {
+                match call {
+                    0 => {
+                        p.accumulate(&[1.0]).unwrap();
+                        history.passes_since_step += 1;
+                    }
+                    1 => {
+                        let expected = match (history.last_step, history.passes_since_step) {
+                            (None, 0) => Some(LedgerFault::Missing),
+                            (None, _) => None,
+                            (Some(step), 0) => Some(LedgerFault::Double { step }),
+                            (Some(step), passes) => Some(LedgerFault::Stale { step, passes }),
+                        };
+                        prop_assert_eq!(p.ledger().fault(), expected);
+                        if expected.is_none() {
+                            steps += 1;
+                            p.mark_spent(steps);
+                            history = History { passes_since_step: 0, last_step: Some(steps) };
+                        }
+                    }
+                    _ => {
+                        let unstepped = if history.last_step.is_none() { history.passes_since_step } else { 0 };
+                        prop_assert_eq!(p.zero_grad(), unstepped);
+                        prop_assert_eq!(p.gradients(), &[0.0]);
+                        history = History::default();
+                    }
+                }
+            }
+        }
+    }
+}
