@@ -60,9 +60,7 @@ pub enum ErrorKind {
         help: String,
     },
     /// A class index that is not below the number of outputs.
-    #[error(
-        "target of row {row}: class {label} is out of range for {classes} outputs\nhelp: classes count from 0"
-    )]
+    #[error("target of row {row}: class {label} is out of range for {classes} outputs\nhelp: classes count from 0")]
     Label {
         /// The row of the batch, from 0.
         row: usize,
@@ -187,13 +185,7 @@ impl Error {
         if expected.len() == 2 && found.len() == 1 && expected[1] == 1 {
             help = "shapes are never broadcast: add the axis with `.insert_axis(Axis(1))`".into();
         }
-        ErrorKind::Shape {
-            what: what.into(),
-            expected: expected.to_vec(),
-            found: found.to_vec(),
-            help,
-        }
-        .into()
+        ErrorKind::Shape { what: what.into(), expected: expected.to_vec(), found: found.to_vec(), help }.into()
     }
 
     /// A setting that is refused.
@@ -282,10 +274,7 @@ mod tests {
     fn the_message_names_the_place_and_ends_with_the_remedy() {
         let place = Place::file("a.csv").at_line(7).in_column("age");
         let error = Error::data(place, "\"x\" is not a number", "use --categorical age");
-        assert_eq!(
-            error.to_string(),
-            "a.csv:7: column \"age\": \"x\" is not a number\nhelp: use --categorical age"
-        );
+        assert_eq!(error.to_string(), "a.csv:7: column \"age\": \"x\" is not a number\nhelp: use --categorical age");
     }
 
     #[test]

@@ -107,14 +107,7 @@ impl<T: Scalar> Parameter<T> {
         // Row-major, so that values() and gradients() are slices in the order a reader expects.
         let value = value.into_dyn().as_standard_layout().into_owned();
         let gradient = ArrayD::zeros(value.raw_dim());
-        Parameter {
-            name: name.into(),
-            value,
-            gradient,
-            ledger: Ledger::Empty,
-            frozen: false,
-            decays: true,
-        }
+        Parameter { name: name.into(), value, gradient, ledger: Ledger::Empty, frozen: false, decays: true }
     }
 
     /// Leaves this parameter out of weight decay. Default: weight decay applies.

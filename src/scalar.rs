@@ -31,7 +31,7 @@ pub trait Scalar:
     fn from_f64(value: f64) -> Self;
 
     /// The value as `f64`, exactly.
-    fn to_f64(self) -> f64;
+    fn as_f64(self) -> f64;
 }
 
 impl Scalar for f32 {
@@ -41,7 +41,7 @@ impl Scalar for f32 {
         value as f32
     }
 
-    fn to_f64(self) -> f64 {
+    fn as_f64(self) -> f64 {
         f64::from(self)
     }
 }
@@ -53,7 +53,7 @@ impl Scalar for f64 {
         value
     }
 
-    fn to_f64(self) -> f64 {
+    fn as_f64(self) -> f64 {
         self
     }
 }

@@ -3,7 +3,9 @@
 //! Every kernel adds in a fixed order, so that its result does not depend on who calls it or when.
 
 mod softmax;
+mod update;
 mod vector;
 
 pub use softmax::{log_sum_exp, sigmoid, softmax, softplus};
+pub use update::{SgdUpdate, clamp, sgd_update};
 pub use vector::{add, add_scaled, dot, first_non_finite, scale, sum_of_squares};

@@ -1,0 +1,201 @@
+//! Targets: what a loss compares the model's outputs with.
+
+use ndarray::{Array, ArrayViewD, Dimension};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::scalar::Scalar;
+
+/// What a loss takes as targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetKind {
+    /// One number for each output.
+    Values,
+    /// One class index a row.
+    Classes,
+}
+
+/// The target of one row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Target<'a, T> {
+    /// One number for each output.
+    Values(&'a [T]),
+    /// The index of the true class.
+    Class(usize),
+}
+
+impl<'a, T> Target<'a, T> {
+    /// The values, for a loss whose [`target_kind`](crate::Loss::target_kind) is `Values`.
+    ///
+    /// # Panics
+    /// If the target is a class, which a checked batch never passes to such a loss.
+    pub fn values(self) -> &'a [T] {
+        match self {
+            Target::Values(values) => values,
+            Target::Class(_) => panic!("the loss declares value targets and was given a class"),
+        }
+    }
+
+    /// The class, for a loss whose [`target_kind`](crate::Loss::target_kind) is `Classes`.
+    ///
+    /// # Panics
+    /// If the target is values, which a checked batch never passes to such a loss.
+    pub fn class(self) -> usize {
+        match self {
+            Target::Class(class) => class,
+            Target::Values(_) => panic!("the loss declares class targets and was given values"),
+        }
+    }
+}
+
+/// The targets of a batch, borrowed, with a weight for each row where there are any.
+#[derive(Debug, Clone)]
+pub struct Targets<'a, T> {
+    data: Data<'a, T>,
+    weights: Option<&'a [T]>,
+}
+
+#[derive(Debug, Clone)]
+enum Data<'a, T> {
+    Values(ArrayViewD<'a, T>),
+    Classes(&'a [usize]),
+}
+
+impl<'a, T: Scalar> Targets<'a, T> {
+    /// Values, `[rows, outputs]`.
+    ///
+    /// Any array is taken here; one of another shape, `[rows]` say, is refused when it is used, never broadcast.
+    ///
+    /// # Panics
+    /// If the array is not in standard (row-major) layout; `as_standard_layout()` mends that.
+    pub fn values<D: Dimension>(values: &'a Array<T, D>) -> Self {
+        assert!(values.is_standard_layout(), "targets must be in standard (row-major) layout");
+        Targets { data: Data::Values(values.view().into_dyn()), weights: None }
+    }
+
+    /// Class indices, `[rows]`, counted from 0.
+    pub fn classes(classes: &'a [usize]) -> Self {
+        Targets { data: Data::Classes(classes), weights: None }
+    }
+
+    /// The same with a weight for each row, `[rows]`. Default: every row counts once.
+    pub fn weighted(mut self, weights: &'a [T]) -> Self {
+        self.weights = Some(weights);
+        self
+    }
+
+    /// The rows' weights, where there are any.
+    pub fn sample_weights(&self) -> Option<&'a [T]> {
+        self.weights
+    }
+
+    /// The target of one row, counted from 0.
+    pub fn row(&self, row: usize) -> Target<'_, T> {
+        match &self.data {
+            Data::Classes(classes) => Target::Class(classes[row]),
+            Data::Values(values) => {
+                let outputs = values.len() / values.shape()[0];
+                let all = values.as_slice().expect("asserted at construction");
+                Target::Values(&all[row * outputs..(row + 1) * outputs])
+            }
+        }
+    }
+
+    /// Refuses what does not fit `rows` rows and `outputs` outputs: another kind, another shape, a class out of
+    /// range, a value or weight that is not finite, a negative weight.
+    pub(crate) fn check(&self, kind: TargetKind, rows: usize, outputs: usize) -> Result<()> {
+        match (&self.data, kind) {
+            (Data::Values(values), TargetKind::Values) => {
+                if values.shape() != [rows, outputs] {
+                    return Err(Error::shape("targets", &[rows, outputs], values.shape()));
+                }
+                self.check_values(|value| value.is_finite(), "is not finite")?;
+            }
+            (Data::Classes(classes), TargetKind::Classes) => {
+                if classes.len() != rows {
+                    return Err(Error::shape("targets", &[rows], &[classes.len()]));
+                }
+                if let Some(row) = classes.iter().position(|&class| class >= outputs) {
+                    let label = classes[row];
+                    return Err(ErrorKind::Label { row, label, classes: outputs }.into());
+                }
+            }
+            (_, TargetKind::Values) => {
+                return Err(Error::setting("targets", "this loss takes values, not class indices"));
+            }
+            (_, TargetKind::Classes) => {
+                return Err(Error::setting("targets", "this loss takes class indices, not values"));
+            }
+        }
+        if let Some(weights) = self.weights {
+            if weights.len() != rows {
+                return Err(Error::shape("sample weights", &[rows], &[weights.len()]));
+            }
+            if let Some(row) = weights.iter().position(|w| !(w.is_finite() && *w >= T::zero())) {
+                let why = format!("row {row} has weight {}; it must be finite and not negative", weights[row]);
+                return Err(Error::setting("sample weights", why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses the first value that `accepts` turns down.
+    pub(crate) fn check_values(&self, accepts: impl Fn(T) -> bool, why: &'static str) -> Result<()> {
+        if let Data::Values(values) = &self.data {
+            let outputs = values.shape().last().copied().unwrap_or(1).max(1);
+            if let Some(at) = values.iter().position(|&value| !accepts(value)) {
+                let value = values.iter().nth(at).map_or(f64::NAN, |value| value.as_f64());
+                return Err(ErrorKind::Target { row: at / outputs, output: at % outputs, value, why }.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BinaryCrossEntropy, CrossEntropy, Loss, Mse, Reduction};
+    use ndarray::{Array2, array};
+
+    fn refused(loss: &dyn Loss<f64>, outputs: usize, targets: &Targets<'_, f64>) -> String {
+        let logits = Array2::zeros((3, outputs));
+        loss.evaluate(logits.view(), targets, Reduction::Mean).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_would_broadcast_or_be_guessed_is_refused() {
+        let flat = array![1.0, 2.0, 3.0];
+        let nan = array![[1.0], [f64::NAN], [3.0]];
+        let half = array![[1.0], [0.0], [1.5]];
+        let column = array![[1.0], [2.0], [3.0]];
+        let cases: Vec<(&str, String)> = vec![
+            ("insert_axis", refused(&Mse, 1, &Targets::values(&flat))),
+            ("expected [3, 2]", refused(&Mse, 2, &Targets::values(&column))),
+            ("row 1, output 0: NaN is not finite", refused(&Mse, 1, &Targets::values(&nan))),
+            ("row 2, output 0: 1.5", refused(&BinaryCrossEntropy::new(), 1, &Targets::values(&half))),
+            ("class 3 is out of range for 3", refused(&CrossEntropy::new(), 3, &Targets::classes(&[0, 3, 1]))),
+            ("expected [3]", refused(&CrossEntropy::new(), 3, &Targets::classes(&[0, 1]))),
+            ("takes class indices", refused(&CrossEntropy::new(), 1, &Targets::values(&column))),
+            ("takes values", refused(&Mse, 1, &Targets::classes(&[0, 0, 0]))),
+            ("row 1 has weight -1", refused(&Mse, 1, &Targets::values(&column).weighted(&[1.0, -1.0, 1.0]))),
+            ("add up to 0", refused(&Mse, 1, &Targets::values(&column).weighted(&[0.0; 3]))),
+        ];
+        for (expected, message) in cases {
+            assert!(message.contains(expected), "{message:?} lacks {expected:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_weight_two_counts_as_two_rows() {
+        let logits = array![[1.0], [4.0], [4.0]];
+        let zeros = array![[0.0], [0.0], [0.0]];
+        let twice = Mse.evaluate(logits.view(), &Targets::values(&zeros), Reduction::Mean).unwrap();
+        let logits = array![[1.0], [4.0]];
+        let zeros = array![[0.0], [0.0]];
+        let targets = Targets::values(&zeros).weighted(&[1.0, 2.0]);
+        let weighted = Mse.evaluate(logits.view(), &targets, Reduction::Mean).unwrap();
+        assert_eq!(weighted.loss, twice.loss);
+        assert_eq!(weighted.gradient[[1, 0]], 2.0 * twice.gradient[[1, 0]]);
+        assert_eq!(weighted.weight, 3.0);
+    }
+}

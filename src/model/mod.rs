@@ -1,0 +1,107 @@
+//! Models: from a row of features to a row of outputs, and back from the outputs' gradient to the parameters'.
+//!
+//! Like a loss, a model is written for **one row**: batches, threads and accumulation windows are sums of rows.
+
+mod linear;
+
+use ndarray::{Array2, ArrayView2};
+
+use crate::error::{Error, Result};
+use crate::parameter::Parameter;
+use crate::scalar::Scalar;
+
+pub use linear::{Init, Linear};
+
+/// A model, written for one row.
+pub trait Model<T: Scalar>: Send + Sync {
+    /// Features of a row.
+    fn inputs(&self) -> usize;
+
+    /// Outputs of a row.
+    fn outputs(&self) -> usize;
+
+    /// The parameters, always in the same order.
+    fn parameters(&self) -> &[Parameter<T>];
+
+    /// The parameters, to change.
+    fn parameters_mut(&mut self) -> &mut [Parameter<T>];
+
+    /// Writes the outputs (`[outputs]`) of one row (`[inputs]`).
+    fn forward_row(&self, input: &[T], output: &mut [T]);
+
+    /// Adds one row's gradient to `gradient`: that of all parameters, one after another in their order, each row
+    /// by row. `output_gradient` is `[outputs]`.
+    fn backward_row(&self, input: &[T], output_gradient: &[T], gradient: &mut [T]);
+
+    /// The outputs of a batch, `[rows, outputs]`. `inputs` is `[rows, inputs]`.
+    ///
+    /// # Errors
+    /// [`Shape`](crate::ErrorKind::Shape) if the rows have another number of features.
+    fn forward(&self, inputs: ArrayView2<'_, T>) -> Result<Array2<T>> {
+        check_columns("inputs", self.inputs(), &inputs)?;
+        let inputs = inputs.as_standard_layout();
+        let mut outputs = Array2::zeros((inputs.nrows(), self.outputs()));
+        for (input, mut output) in inputs.rows().into_iter().zip(outputs.rows_mut()) {
+            let input = input.to_slice().expect("standard layout");
+            self.forward_row(input, output.as_slice_mut().expect("standard layout"));
+        }
+        Ok(outputs)
+    }
+
+    /// A backward pass: adds the batch's gradient to that of each parameter, and notes it in their ledgers.
+    /// `inputs` is `[rows, inputs]`, `output_gradient` `[rows, outputs]`.
+    ///
+    /// # Errors
+    /// [`Shape`](crate::ErrorKind::Shape) if the two do not fit the model or each other.
+    fn backward(&mut self, inputs: ArrayView2<'_, T>, output_gradient: ArrayView2<'_, T>) -> Result<()> {
+        check_columns("inputs", self.inputs(), &inputs)?;
+        let expected = [inputs.nrows(), self.outputs()];
+        if output_gradient.shape() != expected {
+            return Err(Error::shape("output gradient", &expected, output_gradient.shape()));
+        }
+        let (inputs, output_gradient) = (inputs.as_standard_layout(), output_gradient.as_standard_layout());
+        let mut gradient = vec![T::zero(); parameter_count(self.parameters())];
+        for (input, output) in inputs.rows().into_iter().zip(output_gradient.rows()) {
+            let input = input.to_slice().expect("standard layout");
+            self.backward_row(input, output.to_slice().expect("standard layout"), &mut gradient);
+        }
+        accumulate(self.parameters_mut(), &gradient)
+    }
+
+    /// Sets every gradient to zero, and returns how many backward passes were thrown away unstepped.
+    fn zero_grad(&mut self) -> u64 {
+        zero_grad(self.parameters_mut())
+    }
+}
+
+/// The number of elements of all parameters together.
+pub fn parameter_count<T: Scalar>(parameters: &[Parameter<T>]) -> usize {
+    parameters.iter().map(Parameter::len).sum()
+}
+
+/// Adds one backward pass's gradient of all parameters, one after another, to each.
+///
+/// # Errors
+/// [`Shape`](crate::ErrorKind::Shape) if its length is not that of all parameters together.
+pub fn accumulate<T: Scalar>(parameters: &mut [Parameter<T>], gradient: &[T]) -> Result<()> {
+    let count = parameter_count(parameters);
+    if gradient.len() != count {
+        return Err(Error::shape("gradient", &[count], &[gradient.len()]));
+    }
+    let mut rest = gradient;
+    for parameter in parameters {
+        let (own, after) = rest.split_at(parameter.len());
+        parameter.accumulate(own)?;
+        rest = after;
+    }
+    Ok(())
+}
+
+/// Sets every gradient to zero, and returns the largest number of backward passes thrown away unstepped.
+pub fn zero_grad<T: Scalar>(parameters: &mut [Parameter<T>]) -> u64 {
+    parameters.iter_mut().map(Parameter::zero_grad).max().unwrap_or(0)
+}
+
+fn check_columns<T>(what: &str, columns: usize, array: &ArrayView2<'_, T>) -> Result<()> {
+    if array.ncols() == columns { Ok(()) } else { Err(Error::shape(what, &[array.nrows(), columns], array.shape())) }
+}

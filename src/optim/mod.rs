@@ -1,0 +1,32 @@
+//! Optimizers: from gradients to updates.
+
+mod clip;
+mod schedule;
+mod sgd;
+
+use crate::error::Result;
+use crate::parameter::Parameter;
+use crate::scalar::Scalar;
+
+pub use clip::{Clip, clip_norm, clip_value, grad_norm};
+pub use schedule::Schedule;
+pub use sgd::{Momentum, Sgd, SgdConfig, StaleGradient, StaleWarning};
+
+/// Something that updates parameters from their gradients.
+pub trait Optimizer<T: Scalar> {
+    /// Updates every parameter that is not frozen, all or none, and returns the step's number, from 1.
+    ///
+    /// # Errors
+    /// If a parameter's [`Ledger`](crate::Ledger) forbids the step, or the parameters are not those of the steps
+    /// before.
+    fn step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64>;
+
+    /// The learning rate of the next step.
+    fn lr(&self) -> f64;
+
+    /// Sets the learning rate of the next step.
+    fn set_lr(&mut self, lr: f64);
+
+    /// Steps taken.
+    fn steps(&self) -> u64;
+}

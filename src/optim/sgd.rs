@@ -1,0 +1,280 @@
+//! Stochastic gradient descent, as PyTorch defines it.
+
+use super::Optimizer;
+use crate::error::{Error, ErrorKind, Result, check_non_negative};
+use crate::kernels::{self, SgdUpdate};
+use crate::parameter::{LedgerFault, Parameter};
+use crate::scalar::Scalar;
+
+/// Which momentum.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Momentum {
+    /// None: `value -= lr g`. The default.
+    #[default]
+    None,
+    /// `buf = momentum buf + (1 - dampening) g`; `value -= lr buf`. The first step sets `buf = g`.
+    Classic {
+        /// Below it, the past fades: 0 to 1.
+        momentum: f64,
+        /// How much of a new gradient is left out: 0 to 1.
+        dampening: f64,
+    },
+    /// `buf = momentum buf + g`; `value -= lr (g + momentum buf)`.
+    Nesterov {
+        /// Above 0, to 1.
+        momentum: f64,
+    },
+}
+
+impl Momentum {
+    /// The factor the past is kept with; 0 without momentum.
+    pub fn factor(self) -> f64 {
+        match self {
+            Momentum::None => 0.0,
+            Momentum::Classic { momentum, .. } | Momentum::Nesterov { momentum } => momentum,
+        }
+    }
+
+    /// Refuses factors out of range.
+    ///
+    /// # Errors
+    /// [`Setting`](crate::ErrorKind::Setting).
+    pub fn check(self) -> Result<()> {
+        if let Momentum::Classic { dampening, .. } = self {
+            check_non_negative("dampening", dampening)?;
+        }
+        if self == (Momentum::Nesterov { momentum: 0.0 }) {
+            return Err(Error::setting("nesterov", "it needs a momentum above 0"));
+        }
+        check_non_negative("momentum", self.factor())
+    }
+}
+
+/// What a step does with a stale gradient, one to which backward passes were added after a step had used it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StaleGradient {
+    /// Refuses the step and names the parameter and the step that had used the gradient. The default.
+    #[default]
+    Deny,
+    /// Steps, and reports it: the first time for each parameter to [`Sgd::on_warning`], always in
+    /// [`Sgd::stale_steps`].
+    Warn,
+    /// What PyTorch does: steps in silence. A second step repeats the update, and a parameter without a gradient
+    /// is skipped.
+    Allow,
+}
+
+/// A step taken with a stale gradient, under [`StaleGradient::Warn`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaleWarning {
+    /// The parameter's name.
+    pub parameter: String,
+    /// The step just taken, from 1.
+    pub step: u64,
+    /// The step that had used the gradient.
+    pub used_by: u64,
+    /// Backward passes added since.
+    pub passes: u64,
+}
+
+impl std::fmt::Display for StaleWarning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let StaleWarning { parameter, step, used_by, passes } = self;
+        write!(
+            f,
+            "stale gradient: step {step} used the gradient of \"{parameter}\" that step {used_by} had already used, \
+             with {passes} backward pass(es) added; call `zero_grad` after each step"
+        )
+    }
+}
+
+/// The settings of [`Sgd`], unchecked until [`build`](SgdConfig::build).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SgdConfig {
+    /// The learning rate, not negative.
+    pub lr: f64,
+    /// Default: [`Momentum::None`].
+    pub momentum: Momentum,
+    /// The factor of `value` added to the gradient of parameters that decay. Default: 0.
+    pub weight_decay: f64,
+    /// Whether to climb instead of descend. Default: no.
+    pub maximize: bool,
+    /// Default: [`StaleGradient::Deny`].
+    pub stale: StaleGradient,
+}
+
+impl SgdConfig {
+    /// Plain SGD with this learning rate.
+    pub fn new(lr: f64) -> Self {
+        SgdConfig { lr, momentum: Momentum::None, weight_decay: 0.0, maximize: false, stale: StaleGradient::Deny }
+    }
+
+    /// Which momentum. Default: none.
+    pub fn momentum(mut self, momentum: Momentum) -> Self {
+        self.momentum = momentum;
+        self
+    }
+
+    /// The weight decay, an L2 penalty of `weight_decay / 2 * value^2`. Default: 0.
+    pub fn weight_decay(mut self, weight_decay: f64) -> Self {
+        self.weight_decay = weight_decay;
+        self
+    }
+
+    /// Climb instead of descend. Default: descend.
+    pub fn maximize(mut self) -> Self {
+        self.maximize = true;
+        self
+    }
+
+    /// What to do with a stale gradient. Default: [`StaleGradient::Deny`].
+    pub fn stale_gradient(mut self, policy: StaleGradient) -> Self {
+        self.stale = policy;
+        self
+    }
+
+    /// Checks the settings and makes the optimizer.
+    ///
+    /// # Errors
+    /// [`Setting`](crate::ErrorKind::Setting) if one is negative or not finite, or Nesterov has no momentum.
+    pub fn build<T: Scalar>(self) -> Result<Sgd<T>> {
+        check_non_negative("learning rate", self.lr)?;
+        check_non_negative("weight decay", self.weight_decay)?;
+        self.momentum.check()?;
+        Ok(Sgd {
+            config: self,
+            buffers: Vec::new(),
+            steps: 0,
+            stale_steps: Vec::new(),
+            on_warning: Box::new(|warning| eprintln!("warning: {warning}")),
+        })
+    }
+}
+
+/// Stochastic gradient descent with momentum, weight decay and the ledger's guard.
+///
+/// One step of one parameter, in PyTorch's order: `g = gradient`, negated if maximizing; `g += weight_decay value`;
+/// momentum; `value -= lr g`.
+pub struct Sgd<T> {
+    config: SgdConfig,
+    /// The momentum buffer of each parameter; empty before its first step.
+    buffers: Vec<Vec<T>>,
+    steps: u64,
+    /// Stale steps counted for each parameter.
+    stale_steps: Vec<u64>,
+    on_warning: Box<dyn FnMut(&StaleWarning) + Send>,
+}
+
+impl<T: Scalar> Sgd<T> {
+    /// The settings. The learning rate is that of the next step.
+    pub fn config(&self) -> &SgdConfig {
+        &self.config
+    }
+
+    /// Calls `report` the first time each parameter is stepped with a stale gradient under
+    /// [`StaleGradient::Warn`]. Default: the warning is printed to standard error.
+    pub fn on_warning(mut self, report: impl FnMut(&StaleWarning) + Send + 'static) -> Self {
+        self.on_warning = Box::new(report);
+        self
+    }
+
+    /// How many steps used a stale gradient, for each parameter in order. Counted under
+    /// [`StaleGradient::Warn`].
+    pub fn stale_steps(&self) -> &[u64] {
+        &self.stale_steps
+    }
+
+    /// Whether this parameter takes part in the step, by its ledger and the policy.
+    fn admit(&self, parameter: &Parameter<T>) -> Result<bool> {
+        let name = || parameter.name().to_owned();
+        if parameter.is_frozen() {
+            return Ok(false);
+        }
+        let Some(fault) = parameter.ledger().fault() else { return Ok(true) };
+        match (fault, self.config.stale) {
+            (LedgerFault::Missing, StaleGradient::Allow) => Ok(false),
+            (_, StaleGradient::Allow) | (LedgerFault::Stale { .. }, StaleGradient::Warn) => Ok(true),
+            (LedgerFault::Missing, _) => Err(ErrorKind::MissingGradient { parameter: name() }.into()),
+            (LedgerFault::Double { step }, _) => Err(ErrorKind::DoubleStep { parameter: name(), step }.into()),
+            (LedgerFault::Stale { step, passes }, StaleGradient::Deny) => {
+                Err(ErrorKind::StaleGradient { parameter: name(), step, passes }.into())
+            }
+        }
+    }
+
+    fn warn_if_stale(&mut self, index: usize, parameter: &Parameter<T>) {
+        let Some(LedgerFault::Stale { step, passes }) = parameter.ledger().fault() else { return };
+        if self.config.stale != StaleGradient::Warn {
+            return;
+        }
+        self.stale_steps[index] += 1;
+        if self.stale_steps[index] == 1 {
+            let parameter = parameter.name().to_owned();
+            (self.on_warning)(&StaleWarning { parameter, step: self.steps + 1, used_by: step, passes });
+        }
+    }
+}
+
+impl<T: Scalar> Optimizer<T> for Sgd<T> {
+    fn step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64> {
+        if self.steps == 0 {
+            self.buffers.resize(parameters.len(), Vec::new());
+            self.stale_steps.resize(parameters.len(), 0);
+        }
+        if self.buffers.len() != parameters.len() {
+            return Err(Error::shape("parameters", &[self.buffers.len()], &[parameters.len()]));
+        }
+        // All or none: every parameter is looked at before the first one moves.
+        for (parameter, buffer) in parameters.iter().zip(&self.buffers) {
+            self.admit(parameter)?;
+            if !buffer.is_empty() && buffer.len() != parameter.len() {
+                let what = format!("parameter \"{}\"", parameter.name());
+                return Err(Error::shape(what, &[buffer.len()], &[parameter.len()]));
+            }
+        }
+        let step = self.steps + 1;
+        for (index, parameter) in parameters.iter_mut().enumerate() {
+            if !self.admit(parameter)? {
+                continue;
+            }
+            self.warn_if_stale(index, parameter);
+            let decay = if parameter.decays() { self.config.weight_decay } else { 0.0 };
+            let buffer = &mut self.buffers[index];
+            let first = buffer.is_empty();
+            let (momentum, dampening, nesterov) = match self.config.momentum {
+                Momentum::None => (0.0, 0.0, false),
+                Momentum::Classic { momentum, dampening } => (momentum, dampening, false),
+                Momentum::Nesterov { momentum } => (momentum, 0.0, true),
+            };
+            if momentum != 0.0 && first {
+                buffer.resize(parameter.len(), T::zero());
+            }
+            let update = SgdUpdate {
+                lr: T::from_f64(self.config.lr),
+                sign: if self.config.maximize { -T::one() } else { T::one() },
+                weight_decay: T::from_f64(decay),
+                momentum: T::from_f64(momentum),
+                // The first step sets the buffer to the gradient itself, whatever the dampening.
+                keep: if first { T::one() } else { T::from_f64(1.0 - dampening) },
+                nesterov,
+            };
+            let (values, gradients) = parameter.values_and_gradients_mut();
+            kernels::sgd_update(values, gradients, buffer, update);
+            parameter.mark_spent(step);
+        }
+        self.steps = step;
+        Ok(step)
+    }
+
+    fn lr(&self) -> f64 {
+        self.config.lr
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        self.config.lr = lr;
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps
+    }
+}
