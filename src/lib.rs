@@ -1,14 +1,18 @@
 //! gradus
 #![warn(missing_docs)]
 
+pub mod data;
 mod error;
+mod files;
 pub mod kernels;
 pub mod loss;
 pub mod model;
 pub mod optim;
 mod parameter;
 mod scalar;
+pub mod train;
 
+pub use data::Dataset;
 pub use error::{Error, ErrorKind, Place, Result};
 pub use loss::{
     BinaryCrossEntropy, CrossEntropy, Huber, Loss, LossValue, Mse, Reduction, RowLoss, Target, TargetKind, Targets,

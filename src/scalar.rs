@@ -32,10 +32,17 @@ pub trait Scalar:
 
     /// The value as `f64`, exactly.
     fn as_f64(self) -> f64;
+
+    /// The nearest value to a decimal number, infinite where it is too large; `None` for other text.
+    fn parse_decimal(text: &str) -> Option<Self>;
 }
 
 impl Scalar for f32 {
     const NAME: &'static str = "f32";
+
+    fn parse_decimal(text: &str) -> Option<Self> {
+        fast_float2::parse(text).ok()
+    }
 
     fn from_f64(value: f64) -> Self {
         value as f32
@@ -48,6 +55,10 @@ impl Scalar for f32 {
 
 impl Scalar for f64 {
     const NAME: &'static str = "f64";
+
+    fn parse_decimal(text: &str) -> Option<Self> {
+        fast_float2::parse(text).ok()
+    }
 
     fn from_f64(value: f64) -> Self {
         value

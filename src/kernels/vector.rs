@@ -51,6 +51,13 @@ pub fn scale<T: Scalar>(y: &mut [T], factor: T) {
     }
 }
 
+/// `y[i] /= divisor`.
+pub fn divide<T: Scalar>(y: &mut [T], divisor: T) {
+    for y in y {
+        *y /= divisor;
+    }
+}
+
 /// The index of the first element that is NaN or infinite.
 pub fn first_non_finite<T: Scalar>(a: &[T]) -> Option<usize> {
     a.iter().position(|x| !x.is_finite())

@@ -27,6 +27,12 @@ pub trait Optimizer<T: Scalar> {
     /// Sets the learning rate of the next step.
     fn set_lr(&mut self, lr: f64);
 
+    /// What the optimizer adds to the loss it minimises: weight decay as a penalty. Default: 0.
+    fn penalty(&self, parameters: &[Parameter<T>]) -> f64 {
+        let _ = parameters;
+        0.0
+    }
+
     /// Steps taken.
     fn steps(&self) -> u64;
 }

@@ -274,6 +274,13 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
         self.config.lr = lr;
     }
 
+    /// `weight_decay / 2 * |value|^2` over the parameters that decay.
+    fn penalty(&self, parameters: &[Parameter<T>]) -> f64 {
+        let decaying = parameters.iter().filter(|p| p.decays() && !p.is_frozen());
+        let squares: f64 = decaying.map(|p| kernels::sum_of_squares(p.values()).as_f64()).sum();
+        self.config.weight_decay / 2.0 * squares
+    }
+
     fn steps(&self) -> u64 {
         self.steps
     }

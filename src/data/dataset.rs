@@ -1,0 +1,207 @@
+//! Rows to train on: features, targets, weights, and where each row came from.
+
+use ndarray::{Array2, ArrayView2, Axis};
+
+use crate::error::{Error, Place, Result};
+use crate::loss::Targets;
+use crate::scalar::Scalar;
+
+/// Rows to train or evaluate on.
+#[derive(Debug, Clone)]
+pub struct Dataset<T> {
+    features: Array2<T>,
+    targets: TargetData<T>,
+    weights: Option<Vec<T>>,
+    feature_names: Vec<String>,
+    origin: Option<Origin>,
+}
+
+#[derive(Debug, Clone)]
+enum TargetData<T> {
+    Values(Array2<T>),
+    Classes(Vec<usize>),
+}
+
+/// Where the rows came from.
+#[derive(Debug, Clone)]
+struct Origin {
+    file: String,
+    lines: Vec<u64>,
+}
+
+impl<T: Scalar> Dataset<T> {
+    /// Rows with values to predict: features `[rows, features]`, values `[rows, outputs]`.
+    ///
+    /// # Errors
+    /// If there are no rows, their numbers differ, or a feature is not finite.
+    pub fn with_values(features: Array2<T>, values: Array2<T>) -> Result<Self> {
+        let rows = values.nrows();
+        let values = values.as_standard_layout().into_owned();
+        Dataset::new(features, TargetData::Values(values), rows)
+    }
+
+    /// Rows with classes to predict: features `[rows, features]`, class indices `[rows]` from 0.
+    ///
+    /// # Errors
+    /// If there are no rows, their numbers differ, or a feature is not finite.
+    pub fn with_classes(features: Array2<T>, classes: Vec<usize>) -> Result<Self> {
+        let rows = classes.len();
+        Dataset::new(features, TargetData::Classes(classes), rows)
+    }
+
+    fn new(features: Array2<T>, targets: TargetData<T>, target_rows: usize) -> Result<Self> {
+        if features.nrows() != target_rows {
+            return Err(Error::shape("targets", &[features.nrows()], &[target_rows]));
+        }
+        if features.nrows() == 0 || u32::try_from(features.nrows()).is_err() {
+            let why = format!("{} rows: there must be at least 1 and fewer than 2^32", features.nrows());
+            return Err(Error::setting("data", why));
+        }
+        if let Some(((row, column), value)) = features.indexed_iter().find(|(_, value)| !value.is_finite()) {
+            let why = format!("row {row}, feature {column} is {value}; features must be finite");
+            return Err(Error::setting("data", why));
+        }
+        let feature_names = (1..=features.ncols()).map(|c| format!("c{c}")).collect();
+        let features = features.as_standard_layout().into_owned();
+        Ok(Dataset { features, targets, weights: None, feature_names, origin: None })
+    }
+
+    /// Names the features, `[features]`. Default: `c1`, `c2`, ...
+    ///
+    /// # Errors
+    /// [`Shape`](crate::ErrorKind::Shape) if there is not one name for each.
+    pub fn named(mut self, names: Vec<String>) -> Result<Self> {
+        if names.len() != self.features.ncols() {
+            return Err(Error::shape("feature names", &[self.features.ncols()], &[names.len()]));
+        }
+        self.feature_names = names;
+        Ok(self)
+    }
+
+    /// Gives each row a weight, `[rows]`, not negative and not all zero. Default: every row counts once.
+    ///
+    /// # Errors
+    /// If there is not one for each row, or one is negative or not finite, or all are 0.
+    pub fn weighted(mut self, weights: Vec<T>) -> Result<Self> {
+        if weights.len() != self.rows() {
+            return Err(Error::shape("sample weights", &[self.rows()], &[weights.len()]));
+        }
+        if let Some(row) = weights.iter().position(|w| !w.is_finite() || *w < T::zero()) {
+            let why = format!("row {row} has {}; it must be finite and not negative", weights[row]);
+            return Err(Error::setting("sample weights", why));
+        }
+        if weights.iter().all(|w| w.is_zero()) {
+            return Err(Error::setting("sample weights", "all are 0"));
+        }
+        self.weights = Some(weights);
+        Ok(self)
+    }
+
+    /// Says which file the rows came from, and the line of each, `[rows]`, for messages.
+    pub(crate) fn from_file(mut self, file: &str, lines: Vec<u64>) -> Self {
+        debug_assert_eq!(lines.len(), self.rows());
+        self.origin = Some(Origin { file: file.to_owned(), lines });
+        self
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.features.nrows()
+    }
+
+    /// The features, `[rows, features]`.
+    pub fn features(&self) -> ArrayView2<'_, T> {
+        self.features.view()
+    }
+
+    /// One row's features.
+    pub fn row(&self, row: usize) -> &[T] {
+        let width = self.features.ncols();
+        let all = self.features.as_slice().expect("kept in standard layout");
+        &all[row * width..(row + 1) * width]
+    }
+
+    /// One row's features, to change.
+    pub(crate) fn row_mut(&mut self, row: usize) -> &mut [T] {
+        let width = self.features.ncols();
+        let all = self.features.as_slice_mut().expect("kept in standard layout");
+        &mut all[row * width..(row + 1) * width]
+    }
+
+    /// The features' names.
+    pub fn feature_names(&self) -> &[String] {
+        &self.feature_names
+    }
+
+    /// The targets, with the rows' weights.
+    pub fn targets(&self) -> Targets<'_, T> {
+        let targets = match &self.targets {
+            TargetData::Values(values) => Targets::values(values),
+            TargetData::Classes(classes) => Targets::classes(classes),
+        };
+        match &self.weights {
+            Some(weights) => targets.weighted(weights),
+            None => targets,
+        }
+    }
+
+    /// The weight of a row.
+    pub fn weight(&self, row: usize) -> T {
+        self.weights.as_ref().map_or(T::one(), |weights| weights[row])
+    }
+
+    /// The file and line of a row, where they are known.
+    pub fn place(&self, row: usize) -> Option<Place> {
+        self.origin.as_ref().map(|origin| Place::file(&origin.file).at_line(origin.lines[row]))
+    }
+
+    /// The rows of these indices, in this order.
+    ///
+    /// # Panics
+    /// If an index is out of range.
+    pub fn select(&self, rows: &[usize]) -> Dataset<T> {
+        Dataset {
+            features: self.features.select(Axis(0), rows),
+            targets: match &self.targets {
+                TargetData::Values(values) => TargetData::Values(values.select(Axis(0), rows)),
+                TargetData::Classes(classes) => TargetData::Classes(rows.iter().map(|&r| classes[r]).collect()),
+            },
+            weights: self.weights.as_ref().map(|weights| rows.iter().map(|&r| weights[r]).collect()),
+            feature_names: self.feature_names.clone(),
+            origin: self.origin.as_ref().map(|origin| Origin {
+                file: origin.file.clone(),
+                lines: rows.iter().map(|&r| origin.lines[r]).collect(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::Target;
+    use ndarray::array;
+
+    #[test]
+    fn selected_rows_keep_their_targets_weights_and_lines() {
+        let data = Dataset::with_classes(array![[1.0], [2.0], [3.0]], vec![0, 1, 2])
+            .unwrap()
+            .weighted(vec![1.0, 2.0, 3.0])
+            .unwrap()
+            .from_file("a.csv", vec![2, 3, 5]);
+        let part = data.select(&[2, 0]);
+        assert_eq!((part.row(0), part.weight(0), part.targets().row(0)), (&[3.0][..], 3.0, Target::Class(2)));
+        assert_eq!(part.place(0).unwrap().to_string(), "a.csv:5");
+    }
+
+    #[test]
+    fn data_that_cannot_be_trained_on_is_refused() {
+        assert!(Dataset::with_values(array![[1.0], [2.0]], array![[1.0]]).is_err());
+        assert!(Dataset::with_values(Array2::<f64>::zeros((0, 2)), Array2::zeros((0, 1))).is_err());
+        assert!(Dataset::with_values(array![[f64::NAN]], array![[1.0]]).is_err());
+        let data = || Dataset::with_values(array![[1.0]], array![[1.0]]).unwrap();
+        assert!(data().weighted(vec![0.0]).is_err());
+        assert!(data().weighted(vec![-1.0]).is_err());
+        assert!(data().named(vec![]).is_err());
+    }
+}

@@ -1,0 +1,17 @@
+//! Data: CSV files, synthetic sets, and what is done to them before training.
+
+mod csv;
+mod dataset;
+mod infer;
+mod order;
+mod schema;
+mod standardize;
+mod synthetic;
+
+pub use csv::{CsvOptions, DEFAULT_MISSING, Dialect, Table};
+pub use dataset::Dataset;
+pub use infer::{SchemaOptions, TargetRole};
+pub use order::{permutation, split};
+pub use schema::{Encoded, Encoding, FeatureColumn, Missing, Schema, Task, Unknown};
+pub use standardize::Standardizer;
+pub use synthetic::{Synthetic, SyntheticOptions};

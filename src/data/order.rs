@@ -1,0 +1,72 @@
+//! In which order rows are visited, and which are held out: functions of the seed alone.
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+/// The random stream that splits off validation rows; epochs count from 1.
+const SPLIT_STREAM: u64 = 0;
+
+/// Writes the order of rows `0..rows` in an epoch (from 1) to `order`: a function of the rows, the seed and the epoch
+/// alone.
+pub fn permutation(order: &mut Vec<u32>, rows: usize, seed: u64, epoch: usize) {
+    shuffled(order, rows, seed, epoch as u64);
+}
+
+/// Cuts rows `0..rows` into training and validation rows, each in ascending order. `fraction` of them, rounded, but at
+/// least one, are for validation; at least one is left for training where there are two.
+pub fn split(rows: usize, fraction: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let held_out = ((rows as f64 * fraction).round() as usize).clamp(1, rows.saturating_sub(1).max(1));
+    let mut order = Vec::new();
+    shuffled(&mut order, rows, seed, SPLIT_STREAM);
+    let mut order: Vec<usize> = order.into_iter().map(|row| row as usize).collect();
+    let mut training = order.split_off(held_out.min(rows));
+    order.sort_unstable();
+    training.sort_unstable();
+    (training, order)
+}
+
+fn shuffled(order: &mut Vec<u32>, rows: usize, seed: u64, stream: u64) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(stream);
+    order.clear();
+    order.extend(0..rows as u32);
+    order.shuffle(&mut rng);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(rows: usize, seed: u64, epoch: usize) -> Vec<u32> {
+        let mut order = Vec::new();
+        permutation(&mut order, rows, seed, epoch);
+        order
+    }
+
+    #[test]
+    fn every_row_comes_once_in_an_order_set_by_seed_and_epoch() {
+        let mut sorted = order(100, 1, 1);
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..100).collect::<Vec<u32>>());
+        assert_eq!(order(100, 1, 1), order(100, 1, 1));
+        assert_ne!(order(100, 1, 1), order(100, 1, 2));
+        assert_ne!(order(100, 1, 1), order(100, 2, 1));
+    }
+
+    #[test]
+    fn the_order_is_the_same_on_every_machine_and_version() {
+        assert_eq!(order(8, 0, 1), [0, 6, 4, 3, 5, 1, 7, 2]);
+    }
+
+    #[test]
+    fn a_split_takes_every_row_once() {
+        let (training, validation) = split(10, 0.25, 3);
+        assert_eq!((training.len(), validation.len()), (7, 3));
+        let mut all = [training, validation].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..10).collect::<Vec<_>>());
+        assert_eq!(split(2, 0.01, 0).1.len(), 1);
+        assert_eq!(split(2, 0.99, 0).0.len(), 1);
+    }
+}

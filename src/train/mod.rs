@@ -1,0 +1,22 @@
+//! Training: the loop, its settings, and those who listen to it.
+
+pub mod auto;
+mod blame;
+mod config;
+mod curvature;
+mod event;
+mod log;
+#[cfg(feature = "cli")]
+mod progress;
+mod stopping;
+mod sums;
+mod trainer;
+
+pub use config::{BatchSize, NonFinite, Plateau, TrainConfig};
+pub use curvature::{Curvature, curvature};
+pub use event::{EpochEvent, Observer, RunEnd, RunStart, RunWarning, StepEvent, StopReason};
+pub use log::{LogFormat, LogHeader, RunLog};
+#[cfg(feature = "cli")]
+pub use progress::Progress;
+pub use sums::mean_loss;
+pub use trainer::{Report, Trainer};

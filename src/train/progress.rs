@@ -1,0 +1,120 @@
+//! A run shown while it runs: a bar on a terminal, a line now and then elsewhere.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::event::{EpochEvent, Observer, RunEnd, RunStart, RunWarning, StepEvent};
+use crate::error::Result;
+
+/// Shows a run on standard error.
+pub struct Progress {
+    display: Display,
+    epochs: usize,
+    rows: usize,
+    refreshed: Instant,
+}
+
+enum Display {
+    Bar(ProgressBar),
+    Lines,
+}
+
+/// Time between refreshes of a bar.
+const BAR_EVERY: Duration = Duration::from_millis(50);
+
+/// Time after which a line is due, whatever the epoch.
+const LINE_EVERY: Duration = Duration::from_secs(2);
+
+/// Lines of a run that ends before any is due by time.
+const LINES: usize = 5;
+
+impl Progress {
+    /// A bar: epoch, loss, gradient norm, rows a second, time left.
+    pub fn bar() -> Self {
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+        let template = "{bar:24} {msg}  {per_sec} left {eta}";
+        let style = ProgressStyle::with_template(template).expect("the template is well formed");
+        let style = style.with_key("per_sec", |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = write!(out, "{}", rate(state.per_sec()));
+        });
+        bar.set_style(style);
+        Progress::new(Display::Bar(bar))
+    }
+
+    /// Plain lines.
+    pub fn lines() -> Self {
+        Progress::new(Display::Lines)
+    }
+
+    fn new(display: Display) -> Self {
+        Progress { display, epochs: 0, rows: 0, refreshed: Instant::now() }
+    }
+}
+
+/// Rows a second, in short.
+fn rate(rows: f64) -> String {
+    match rows {
+        r if r >= 1e9 => format!("{:.1}G rows/s", r / 1e9),
+        r if r >= 1e6 => format!("{:.1}M rows/s", r / 1e6),
+        r if r >= 1e3 => format!("{:.1}k rows/s", r / 1e3),
+        r => format!("{r:.0} rows/s"),
+    }
+}
+
+impl Observer for Progress {
+    fn start(&mut self, start: &RunStart) -> Result<()> {
+        self.epochs = start.epochs;
+        self.rows = start.rows;
+        self.refreshed = Instant::now();
+        if let Display::Bar(bar) = &self.display {
+            bar.set_length((start.rows * start.epochs) as u64);
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, event: &StepEvent) -> Result<()> {
+        if let Display::Bar(bar) = &self.display {
+            bar.inc(event.samples as u64);
+            if self.refreshed.elapsed() >= BAR_EVERY {
+                self.refreshed = Instant::now();
+                let StepEvent { epoch, loss, grad_norm, .. } = event;
+                bar.set_message(format!("epoch {epoch}/{} loss {loss:.5} grad {grad_norm:.2e}", self.epochs));
+            }
+        }
+        Ok(())
+    }
+
+    fn epoch(&mut self, event: &EpochEvent) -> Result<()> {
+        if let Display::Lines = self.display {
+            let every = self.epochs.div_ceil(LINES);
+            let due = event.epoch == 1 || event.epoch % every == 0 || self.refreshed.elapsed() >= LINE_EVERY;
+            if due {
+                self.refreshed = Instant::now();
+                let EpochEvent { epoch, loss, grad_norm, .. } = event;
+                let valid = event.valid_loss.map_or(String::new(), |loss| format!("  valid loss {loss:.6}"));
+                eprintln!(
+                    "epoch {epoch}/{}  loss {loss:.6}{valid}  grad norm {grad_norm:.3e}  {}",
+                    self.epochs,
+                    rate(event.samples as f64 / event.seconds.max(1e-9))
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn warning(&mut self, warning: &RunWarning) -> Result<()> {
+        match &self.display {
+            Display::Bar(bar) => bar.suspend(|| eprintln!("warning: {}", warning.message)),
+            Display::Lines => eprintln!("warning: {}", warning.message),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _end: &RunEnd) -> Result<()> {
+        if let Display::Bar(bar) = &self.display {
+            bar.finish_and_clear();
+        }
+        Ok(())
+    }
+}

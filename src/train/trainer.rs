@@ -1,0 +1,340 @@
+//! The training loop.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::blame::blame_non_finite;
+use super::config::{NonFinite, TrainConfig};
+use super::event::{EpochEvent, Observer, RunEnd, RunStart, RunWarning, StepEvent, StopReason};
+use super::stopping::{Stopping, restore, snapshot};
+use super::sums::{Accumulator, mean_loss};
+use crate::data::{Dataset, permutation};
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernels;
+use crate::loss::{Loss, Targets};
+use crate::model::{Model, accumulate, parameter_count, zero_grad};
+use crate::optim::{Optimizer, grad_norm};
+use crate::scalar::Scalar;
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Report {
+    /// Why it ended. A run that diverged is an error and leaves no report.
+    pub reason: StopReason,
+    /// Steps taken.
+    pub steps: u64,
+    /// Epochs begun.
+    pub epochs: usize,
+    /// The epoch whose parameters were put back, under patience.
+    pub best_epoch: Option<usize>,
+    /// Steps left out under [`NonFinite::Skip`].
+    pub skipped_steps: u64,
+    /// The mean loss of the training rows under the final parameters.
+    pub loss: f64,
+    /// `loss` plus the optimizer's penalty: what was minimised.
+    pub objective: f64,
+    /// Seconds from the first step to the last.
+    pub seconds: f64,
+}
+
+/// Trains a model: epochs of effective batches, each cut into micro-batches, one step for each.
+///
+/// ```
+/// use gradus::train::{BatchSize, TrainConfig, Trainer};
+/// use gradus::{Dataset, Linear, Mse, SgdConfig};
+/// use ndarray::array;
+///
+/// let data = Dataset::with_values(array![[0.0], [1.0], [2.0]], array![[1.0], [3.5], [6.0]])?;
+/// let mut model = Linear::new(1, 1);
+/// let mut sgd = SgdConfig::new(0.3).build()?;
+/// let config = TrainConfig { epochs: 200, batch_size: BatchSize::Full, ..Default::default() };
+/// Trainer::new(config)?.fit(&mut model, &Mse, &mut sgd, &data)?;
+/// assert!((model.weight()[[0, 0]] - 2.5_f64).abs() < 1e-6);
+/// # Ok::<(), gradus::Error>(())
+/// ```
+pub struct Trainer<'a, T> {
+    config: TrainConfig,
+    validation: Option<&'a Dataset<T>>,
+    observer: Option<&'a mut dyn Observer>,
+    interrupt: Option<&'a AtomicBool>,
+}
+
+impl<'a, T: Scalar> Trainer<'a, T> {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Setting`](ErrorKind::Setting) if one is out of range.
+    pub fn new(config: TrainConfig) -> Result<Self> {
+        config.check()?;
+        Ok(Trainer { config, validation: None, observer: None, interrupt: None })
+    }
+
+    /// Rows to measure the loss on after each epoch. Default: none.
+    pub fn validation(mut self, data: &'a Dataset<T>) -> Self {
+        self.validation = Some(data);
+        self
+    }
+
+    /// Who is told of steps and epochs. Default: nobody.
+    pub fn observer(mut self, observer: &'a mut dyn Observer) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// A flag that ends the run before the next step once it is set. Default: none.
+    pub fn interrupt(mut self, flag: &'a AtomicBool) -> Self {
+        self.interrupt = Some(flag);
+        self
+    }
+
+    /// Runs the loop. The learning rate of `optimizer` is the base of the schedule.
+    ///
+    /// # Errors
+    /// If shapes do not fit; [`NonFinite`](ErrorKind::NonFinite) or [`Diverged`](ErrorKind::Diverged) if the run
+    /// diverged, `model` then holding the last finite parameters; whatever the observer returns.
+    pub fn fit<M, L, O>(self, model: &mut M, loss: &L, optimizer: &mut O, data: &Dataset<T>) -> Result<Report>
+    where
+        M: Model<T> + ?Sized,
+        L: Loss<T> + ?Sized,
+        O: Optimizer<T> + ?Sized,
+    {
+        for data in [Some(data), self.validation].into_iter().flatten() {
+            if data.features().ncols() != model.inputs() {
+                let found = data.features().dim();
+                return Err(Error::shape("features", &[found.0, model.inputs()], &[found.0, found.1]));
+            }
+            loss.check(&data.targets(), data.rows(), model.outputs())?;
+        }
+        let mut silent = ();
+        let observer = self.observer.unwrap_or(&mut silent);
+        let start = RunStart {
+            rows: data.rows(),
+            features: data.feature_names().to_vec(),
+            loss: loss.name(),
+            parameters: parameter_count(model.parameters()),
+            epochs: self.config.epochs,
+        };
+        observer.start(&start)?;
+        let accumulator = Accumulator::new(model, self.config.threads)?;
+        let mut run = Run {
+            base_lr: optimizer.lr(),
+            config: self.config,
+            initial: snapshot(model.parameters()),
+            targets: data.targets(),
+            validation: self.validation,
+            interrupt: self.interrupt,
+            observer,
+            started: Instant::now(),
+            first_loss: None,
+            epoch: 0,
+            skipped_steps: 0,
+            accumulator,
+            model,
+            loss,
+            optimizer,
+            data,
+        };
+        let outcome = run.all_epochs();
+        run.end(outcome)
+    }
+}
+
+/// A run under way.
+struct Run<'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
+    config: TrainConfig,
+    base_lr: f64,
+    /// The parameters before the first step.
+    initial: Vec<Vec<T>>,
+    targets: Targets<'a, T>,
+    validation: Option<&'a Dataset<T>>,
+    interrupt: Option<&'a AtomicBool>,
+    observer: &'a mut dyn Observer,
+    started: Instant,
+    /// The loss of the first effective batch.
+    first_loss: Option<f64>,
+    epoch: usize,
+    skipped_steps: u64,
+    accumulator: Accumulator<T>,
+    model: &'a mut M,
+    loss: &'a L,
+    optimizer: &'a mut O,
+    data: &'a Dataset<T>,
+}
+
+/// The losses of an epoch's steps, added up by their weight.
+#[derive(Default)]
+struct EpochSums {
+    loss: f64,
+    weight: f64,
+    grad_norm: f64,
+}
+
+/// How the epochs ended.
+struct Outcome {
+    reason: StopReason,
+    best_epoch: Option<usize>,
+}
+
+impl<T, M, L, O> Run<'_, T, M, L, O>
+where
+    T: Scalar,
+    M: Model<T> + ?Sized,
+    L: Loss<T> + ?Sized,
+    O: Optimizer<T> + ?Sized,
+{
+    fn all_epochs(&mut self) -> Result<Outcome> {
+        let mut stopping = Stopping::new(&self.config);
+        let mut order: Vec<u32> = (0..self.data.rows() as u32).collect();
+        let mut reason = StopReason::Finished;
+        for epoch in 1..=self.config.epochs {
+            self.epoch = epoch;
+            if self.config.shuffle {
+                permutation(&mut order, self.data.rows(), self.config.seed, epoch);
+            }
+            let started = Instant::now();
+            let Some(sums) = self.one_epoch(&order)? else {
+                // As it stands: the best parameters are for a run that was let go on.
+                return Ok(Outcome { reason: StopReason::Interrupted, best_epoch: None });
+            };
+            let valid_loss = self.validation.map(|data| mean_loss(&*self.model, self.loss, data));
+            let loss = sums.loss / sums.weight;
+            let event = EpochEvent {
+                epoch,
+                loss,
+                valid_loss,
+                grad_norm: sums.grad_norm,
+                samples: self.data.rows(),
+                seconds: started.elapsed().as_secs_f64(),
+            };
+            self.observer.epoch(&event)?;
+            let watched = match valid_loss {
+                None if stopping.watches_loss() => Some(mean_loss(&*self.model, self.loss, self.data)),
+                known => known,
+            };
+            let objective = loss + self.optimizer.penalty(self.model.parameters());
+            if stopping.after_epoch(objective, watched, self.model.parameters()) {
+                if epoch < self.config.epochs {
+                    reason = StopReason::EarlyStop;
+                }
+                break;
+            }
+        }
+        let best_epoch = stopping.restore_best(self.model.parameters_mut());
+        Ok(Outcome { reason, best_epoch })
+    }
+
+    /// One pass over the rows in this order; `None` if the run was interrupted.
+    fn one_epoch(&mut self, order: &[u32]) -> Result<Option<EpochSums>> {
+        let micro_batch = self.config.batch_size.of(order.len());
+        let effective_batch = micro_batch.saturating_mul(self.config.accumulate);
+        let mut epoch = EpochSums::default();
+        for rows in order.chunks(effective_batch) {
+            if self.interrupt.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+                return Ok(None);
+            }
+            self.one_step(rows, micro_batch, &mut epoch)?;
+        }
+        Ok(Some(epoch))
+    }
+
+    /// Sums over the micro-batches of an effective batch, one division, one step.
+    fn one_step(&mut self, rows: &[u32], micro_batch: usize, epoch: &mut EpochSums) -> Result<()> {
+        self.accumulator.begin(rows.len());
+        for rows in rows.chunks(micro_batch) {
+            self.accumulator.add(&*self.model, self.loss, self.data, &self.targets, rows);
+        }
+        let sums = self.accumulator.finish();
+        let (loss_sum, weight) = (sums.loss, sums.weight);
+        if weight == 0.0 {
+            return Ok(()); // Every row counts for nothing: there is no mean, and nothing to learn.
+        }
+        kernels::divide(&mut sums.gradient, T::from_f64(weight));
+        let loss = loss_sum / weight;
+        zero_grad(self.model.parameters_mut());
+        accumulate(self.model.parameters_mut(), &sums.gradient)?;
+        let norm = grad_norm(self.model.parameters());
+        if !(loss.is_finite() && norm.is_finite()) {
+            return self.non_finite(rows, loss);
+        }
+        self.first_loss.get_or_insert(loss);
+        self.config.clip.apply(self.model.parameters_mut());
+        let lr = self.config.schedule.lr(self.base_lr, self.optimizer.steps());
+        self.optimizer.set_lr(lr);
+        let step = self.optimizer.step(self.model.parameters_mut())?;
+        epoch.loss += loss_sum;
+        epoch.weight += weight;
+        epoch.grad_norm = norm;
+        let event = StepEvent { step, epoch: self.epoch, loss, grad_norm: norm, lr, samples: rows.len() };
+        self.observer.step(&event)
+    }
+
+    /// Stops or skips, before the step reaches the parameters.
+    fn non_finite(&mut self, rows: &[u32], loss: f64) -> Result<()> {
+        let step = self.optimizer.steps() + 1;
+        let (what, help) = blame_non_finite(&*self.model, self.loss, self.data, rows, loss);
+        zero_grad(self.model.parameters_mut());
+        if self.config.non_finite == NonFinite::Stop {
+            return Err(ErrorKind::NonFinite { step, epoch: self.epoch, what, help }.into());
+        }
+        self.skipped_steps += 1;
+        if self.skipped_steps == 1 {
+            let message = format!("step {step} (epoch {}) left out: {what}", self.epoch);
+            self.observer.warning(&RunWarning { code: "non_finite_step", step, message })?;
+        }
+        Ok(())
+    }
+
+    /// Measures what came of the run and tells the observer, whichever way it ended.
+    fn end(mut self, outcome: Result<Outcome>) -> Result<Report> {
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.optimizer.set_lr(self.base_lr);
+        let outcome = outcome.and_then(|outcome| {
+            let loss = mean_loss(&*self.model, self.loss, self.data);
+            self.check_divergence(loss)?;
+            Ok((outcome, loss))
+        });
+        let diverged = |error: &Error| matches!(error.kind(), ErrorKind::NonFinite { .. } | ErrorKind::Diverged { .. });
+        let (reason, loss) = match &outcome {
+            Ok((outcome, loss)) => (outcome.reason, *loss),
+            Err(error) if diverged(error) => (StopReason::Diverged, f64::NAN),
+            Err(_) => return outcome.map(|_| unreachable!("matched as an error")),
+        };
+        let (steps, epochs) = (self.optimizer.steps(), self.epoch);
+        self.observer.end(&RunEnd { reason, steps, epochs, loss, seconds })?;
+        let (outcome, loss) = outcome?;
+        Ok(Report {
+            reason,
+            steps,
+            epochs,
+            best_epoch: outcome.best_epoch,
+            skipped_steps: self.skipped_steps,
+            loss,
+            objective: loss + self.optimizer.penalty(self.model.parameters()),
+            seconds,
+        })
+    }
+
+    /// Refuses a final loss that is not finite or well above the loss of the starting parameters.
+    fn check_divergence(&mut self, last: f64) -> Result<()> {
+        let first_batch = self.first_loss.unwrap_or(f64::INFINITY);
+        if last <= first_batch {
+            return Ok(());
+        }
+        // The first batch may have been a lucky one: the whole data decides.
+        let final_values = snapshot(self.model.parameters());
+        restore(self.model.parameters_mut(), &self.initial);
+        let first = mean_loss(&*self.model, self.loss, self.data);
+        restore(self.model.parameters_mut(), &final_values);
+        if last.is_finite() && last <= DIVERGED * first {
+            return Ok(());
+        }
+        let help = format!(
+            "the learning rate {} is too large for this data: lower it, or leave it out to have it chosen",
+            self.base_lr
+        );
+        Err(ErrorKind::Diverged { first, last, epoch: self.epoch, help }.into())
+    }
+}
+
+/// A final loss above this many times the first is a run that diverged, not the noise of small batches.
+const DIVERGED: f64 = 1.5;
