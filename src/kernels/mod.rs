@@ -8,4 +8,4 @@ mod vector;
 
 pub use softmax::{log_sum_exp, sigmoid, softmax, softplus};
 pub use update::{SgdUpdate, clamp, sgd_update};
-pub use vector::{add, add_scaled, divide, dot, first_non_finite, scale, sum_of_squares};
+pub use vector::{add, add_scaled, divide, dot, scale, sum_of_squared_sums, sum_of_squares};

@@ -28,6 +28,17 @@ pub fn sum_of_squares<T: Scalar>(a: &[T]) -> T {
     dot(a, a)
 }
 
+/// `sum (a[i] + alpha * b[i])^2`. Both slices have one length.
+pub fn sum_of_squared_sums<T: Scalar>(a: &[T], alpha: T, b: &[T]) -> T {
+    debug_assert_eq!(a.len(), b.len());
+    let mut sum = T::zero();
+    for (&a, &b) in a.iter().zip(b) {
+        let element = a + alpha * b;
+        sum += element * element;
+    }
+    sum
+}
+
 /// `y[i] += alpha * x[i]`: one row of a rank-1 update. Both slices have one length.
 pub fn add_scaled<T: Scalar>(y: &mut [T], alpha: T, x: &[T]) {
     debug_assert_eq!(y.len(), x.len());
@@ -58,11 +69,6 @@ pub fn divide<T: Scalar>(y: &mut [T], divisor: T) {
     }
 }
 
-/// The index of the first element that is NaN or infinite.
-pub fn first_non_finite<T: Scalar>(a: &[T]) -> Option<usize> {
-    a.iter().position(|x| !x.is_finite())
-}
-
 fn sum_lanes<T: Scalar>(lanes: [T; LANES]) -> T {
     let [a, b, c, d, e, f, g, h] = lanes;
     ((a + e) + (b + f)) + ((c + g) + (d + h))
@@ -87,11 +93,5 @@ mod tests {
         let mut y = [1.0, 2.0, 3.0];
         add_scaled(&mut y, 2.0, &[10.0, 20.0, 30.0]);
         assert_eq!(y, [21.0, 42.0, 63.0]);
-    }
-
-    #[test]
-    fn the_first_non_finite_element_is_found() {
-        assert_eq!(first_non_finite(&[1.0, f64::NAN, f64::INFINITY]), Some(1));
-        assert_eq!(first_non_finite(&[1.0_f32, f32::MAX]), None);
     }
 }

@@ -33,6 +33,11 @@ pub trait Optimizer<T: Scalar> {
         0.0
     }
 
+    /// The L2 norm of the gradient of what is minimised, loss plus penalty. Default: the loss's alone.
+    fn objective_grad_norm(&self, parameters: &[Parameter<T>]) -> f64 {
+        grad_norm(parameters)
+    }
+
     /// Steps taken.
     fn steps(&self) -> u64;
 }

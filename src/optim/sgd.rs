@@ -281,6 +281,15 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
         self.config.weight_decay / 2.0 * squares
     }
 
+    fn objective_grad_norm(&self, parameters: &[Parameter<T>]) -> f64 {
+        let trained = parameters.iter().filter(|p| !p.is_frozen());
+        let square = |p: &Parameter<T>| {
+            let decay = if p.decays() { self.config.weight_decay } else { 0.0 };
+            kernels::sum_of_squared_sums(p.gradients(), T::from_f64(decay), p.values()).as_f64()
+        };
+        trained.map(square).sum::<f64>().sqrt()
+    }
+
     fn steps(&self) -> u64 {
         self.steps
     }

@@ -5,7 +5,7 @@
 //! (Nesterov 2004, section 2.2); mu is the weight decay, bounded from below for data without one. Mini-batches take
 //! the expected smoothness of the batch for L, and a cosine schedule takes their noise out at the end.
 
-use super::config::{BatchSize, Plateau};
+use super::config::{BatchSize, Optimality, Plateau};
 use super::curvature::Curvature;
 use crate::optim::{Momentum, Schedule};
 
@@ -39,6 +39,8 @@ pub struct Plan {
     pub batch_size: BatchSize,
     /// The most epochs.
     pub epochs: usize,
+    /// When a full batch is near enough to the optimum, for a number of epochs that was not given.
+    pub optimality: Option<Optimality>,
     /// When the objective counts as settled, for a number of epochs that was not given.
     pub plateau: Option<Plateau>,
     /// The curvature the learning rate comes from.
@@ -57,12 +59,15 @@ const LEAST_CONDITION: f64 = 1e-4;
 /// The relative improvement below which the objective has settled.
 const SETTLED: f64 = 1e-5;
 
+/// The relative distance from the optimum at which a full batch ends.
+const NEAR_ENOUGH: f64 = 5e-5;
+
 /// Rows in a mini-batch.
 const MINI_BATCH: usize = 256;
 
 /// Rows that the epochs of a mini-batch run go over, and the bounds on their number.
 const ROWS_IN_ALL: usize = 10_000_000;
-const EPOCHS: (usize, usize) = (10, 100);
+const EPOCHS: (usize, usize) = (10, 500);
 
 /// The momentum of mini-batches.
 const MINI_BATCH_MOMENTUM: f64 = 0.9;
@@ -94,10 +99,13 @@ pub fn plan(curvature: &Curvature, rows: usize, parameters: usize, given: &Given
     } else {
         Schedule::Cosine { t_max: steps, eta_min: 0.0 }
     });
-    let memory = 1.0 / (1.0 - momentum.factor()).max(condition);
+    // Momentum overshoots for a time, and the objective with it: the slowest swing takes 2 pi / q steps at the most.
+    let swing = if momentum.factor() > 0.0 { (2.0 * std::f64::consts::PI / condition) as usize } else { 0 };
     let settles = given.epochs.is_none() && (full || given.schedule.is_some());
-    let plateau = settles.then(|| Plateau { epochs: ((2.0 * memory).ceil() as usize).max(10), tolerance: SETTLED });
-    Plan { lr, momentum, schedule, batch_size, epochs, plateau, curvature: steepest }
+    let plateau = settles.then(|| Plateau { epochs: swing.clamp(10, MOST_EPOCHS / 2), tolerance: SETTLED });
+    let optimality = (settles && full)
+        .then(|| Optimality { strong_convexity: condition * condition * steepest, tolerance: NEAR_ENOUGH });
+    Plan { lr, momentum, schedule, batch_size, epochs, optimality, plateau, curvature: steepest }
 }
 
 /// The step of mini-batches, as a share of 1/L.

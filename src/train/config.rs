@@ -51,6 +51,17 @@ pub struct Plateau {
     pub tolerance: f64,
 }
 
+/// When a full-batch run ends because its objective F is near its least value F*: for F of strong convexity mu,
+/// `F - F* <= |gradient|^2 / (2 mu)` (Nesterov 2004, theorem 2.1.10), and the run ends when that is no more than a
+/// relative `tolerance` of F, or as little against the first F as to make no difference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Optimality {
+    /// The strong convexity mu.
+    pub strong_convexity: f64,
+    /// The relative distance from the optimum.
+    pub tolerance: f64,
+}
+
 /// The settings of a run, unchecked until [`Trainer::new`](super::Trainer::new).
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainConfig {
@@ -77,6 +88,8 @@ pub struct TrainConfig {
     pub patience: Option<usize>,
     /// The relative change of the objective in an epoch below which the run ends; 0: none. Default: 0.
     pub tolerance: f64,
+    /// When a full-batch run is near enough to the optimum. Default: never.
+    pub optimality: Option<Optimality>,
     /// When the objective counts as settled. Default: never.
     pub plateau: Option<Plateau>,
 }
@@ -95,6 +108,7 @@ impl Default for TrainConfig {
             threads: 0,
             patience: None,
             tolerance: 0.0,
+            optimality: None,
             plateau: None,
         }
     }

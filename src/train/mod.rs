@@ -12,7 +12,7 @@ mod stopping;
 mod sums;
 mod trainer;
 
-pub use config::{BatchSize, NonFinite, Plateau, TrainConfig};
+pub use config::{BatchSize, NonFinite, Optimality, Plateau, TrainConfig};
 pub use curvature::{Curvature, curvature};
 pub use event::{EpochEvent, Observer, RunEnd, RunStart, RunWarning, StepEvent, StopReason};
 pub use log::{LogFormat, LogHeader, RunLog};

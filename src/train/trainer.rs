@@ -126,6 +126,7 @@ impl<'a, T: Scalar> Trainer<'a, T> {
             observer,
             started: Instant::now(),
             first_loss: None,
+            near_optimum: false,
             epoch: 0,
             skipped_steps: 0,
             accumulator,
@@ -152,6 +153,8 @@ struct Run<'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
     started: Instant,
     /// The loss of the first effective batch.
     first_loss: Option<f64>,
+    /// Whether a full batch has shown the objective to be near its least value.
+    near_optimum: bool,
     epoch: usize,
     skipped_steps: u64,
     accumulator: Accumulator<T>,
@@ -212,7 +215,7 @@ where
                 known => known,
             };
             let objective = loss + self.optimizer.penalty(self.model.parameters());
-            if stopping.after_epoch(objective, watched, self.model.parameters()) {
+            if stopping.after_epoch(objective, watched, self.model.parameters()) || self.near_optimum {
                 if epoch < self.config.epochs {
                     reason = StopReason::EarlyStop;
                 }
@@ -257,6 +260,9 @@ where
             return self.non_finite(rows, loss);
         }
         self.first_loss.get_or_insert(loss);
+        if rows.len() == self.data.rows() {
+            self.near_optimum = self.is_near_optimum(loss);
+        }
         self.config.clip.apply(self.model.parameters_mut());
         let lr = self.config.schedule.lr(self.base_lr, self.optimizer.steps());
         self.optimizer.set_lr(lr);
@@ -266,6 +272,18 @@ where
         epoch.grad_norm = norm;
         let event = StepEvent { step, epoch: self.epoch, loss, grad_norm: norm, lr, samples: rows.len() };
         self.observer.step(&event)
+    }
+
+    /// Whether the full batch's gradient bounds the distance from the optimum well enough.
+    fn is_near_optimum(&self, loss: f64) -> bool {
+        /// A share of the first loss that makes no difference to anyone.
+        const NOTHING: f64 = 1e-12;
+        let Some(optimality) = self.config.optimality else { return false };
+        let parameters = self.model.parameters();
+        let norm = self.optimizer.objective_grad_norm(parameters);
+        let gap = norm * norm / (2.0 * optimality.strong_convexity);
+        let objective = loss + self.optimizer.penalty(parameters);
+        gap <= (optimality.tolerance * objective).max(NOTHING * self.first_loss.unwrap_or(0.0))
     }
 
     /// Stops or skips, before the step reaches the parameters.

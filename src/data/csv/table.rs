@@ -252,6 +252,7 @@ impl<T: Scalar> Table<T> {
     }
 
     /// What each cell of a column holds, in row order.
+    #[cfg(test)]
     pub(crate) fn cells(&self, column: usize) -> impl Iterator<Item = CellContent<T>> + '_ {
         let mut cursor = Cursor::default();
         (0..self.rows()).map(move |row| self.cell(row, column, &mut cursor))
