@@ -9,6 +9,7 @@ pub mod loss;
 pub mod model;
 pub mod optim;
 mod parameter;
+pub mod predictor;
 mod scalar;
 pub mod train;
 

@@ -33,12 +33,29 @@ pub trait Scalar:
     /// The value as `f64`, exactly.
     fn as_f64(self) -> f64;
 
+    /// The bytes of the value, the least significant first.
+    fn little_endian(self) -> Vec<u8>;
+
+    /// The value of as many bytes as the type has, the least significant first.
+    ///
+    /// # Panics
+    /// If there are more or fewer.
+    fn from_little_endian(bytes: &[u8]) -> Self;
+
     /// The nearest value to a decimal number, infinite where it is too large; `None` for other text.
     fn parse_decimal(text: &str) -> Option<Self>;
 }
 
 impl Scalar for f32 {
     const NAME: &'static str = "f32";
+
+    fn little_endian(self) -> Vec<u8> {
+        self.to_le_bytes().to_vec()
+    }
+
+    fn from_little_endian(bytes: &[u8]) -> Self {
+        f32::from_le_bytes(bytes.try_into().expect("as many bytes as the type has"))
+    }
 
     fn parse_decimal(text: &str) -> Option<Self> {
         fast_float2::parse(text).ok()
@@ -55,6 +72,14 @@ impl Scalar for f32 {
 
 impl Scalar for f64 {
     const NAME: &'static str = "f64";
+
+    fn little_endian(self) -> Vec<u8> {
+        self.to_le_bytes().to_vec()
+    }
+
+    fn from_little_endian(bytes: &[u8]) -> Self {
+        f64::from_le_bytes(bytes.try_into().expect("as many bytes as the type has"))
+    }
 
     fn parse_decimal(text: &str) -> Option<Self> {
         fast_float2::parse(text).ok()
