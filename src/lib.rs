@@ -3,7 +3,7 @@
 
 pub mod data;
 mod error;
-mod files;
+pub mod files;
 pub mod kernels;
 pub mod loss;
 pub mod model;

@@ -42,6 +42,15 @@ pub enum SavedPredictor {
 }
 
 impl<T: Scalar> Predictor<T> {
+    /// Whether a model could be saved at `path`, without touching what is there: to be known before time is spent on
+    /// training one.
+    ///
+    /// # Errors
+    /// [`Io`](ErrorKind::Io) if not.
+    pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
+        AtomicFile::create(path).map(drop)
+    }
+
     /// Saves the predictor. A model without a bias is saved with a bias of zeros. The file appears whole or not at all.
     ///
     /// # Errors

@@ -18,6 +18,8 @@ pub struct Progress {
 enum Display {
     Bar(ProgressBar),
     Lines,
+    Warnings,
+    Nothing,
 }
 
 /// Time between refreshes of a bar.
@@ -45,6 +47,16 @@ impl Progress {
     /// Plain lines.
     pub fn lines() -> Self {
         Progress::new(Display::Lines)
+    }
+
+    /// Warnings alone.
+    pub fn warnings_only() -> Self {
+        Progress::new(Display::Warnings)
+    }
+
+    /// Nothing.
+    pub fn silent() -> Self {
+        Progress::new(Display::Nothing)
     }
 
     fn new(display: Display) -> Self {
@@ -106,7 +118,8 @@ impl Observer for Progress {
     fn warning(&mut self, warning: &RunWarning) -> Result<()> {
         match &self.display {
             Display::Bar(bar) => bar.suspend(|| eprintln!("warning: {}", warning.message)),
-            Display::Lines => eprintln!("warning: {}", warning.message),
+            Display::Lines | Display::Warnings => eprintln!("warning: {}", warning.message),
+            Display::Nothing => {}
         }
         Ok(())
     }

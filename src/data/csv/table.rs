@@ -17,6 +17,8 @@ pub struct CsvOptions {
     pub delimiter: Option<u8>,
     /// Whether the first record names the columns. Default: detected.
     pub header: Option<bool>,
+    /// Names that make a first record which has one of them a header, when `header` is not given. Default: none.
+    pub expected_names: Vec<String>,
     /// The byte that starts a comment line. Default: none.
     pub comment: Option<u8>,
     /// The cells that are missing values, besides the empty cell. Default: [`DEFAULT_MISSING`].
@@ -28,6 +30,7 @@ impl Default for CsvOptions {
         CsvOptions {
             delimiter: None,
             header: None,
+            expected_names: Vec::new(),
             comment: None,
             missing_markers: DEFAULT_MISSING.map(str::to_owned).to_vec(),
         }
@@ -144,9 +147,10 @@ impl<T: Scalar> Table<T> {
         let comment = options.comment;
         let delimiter = options.delimiter.unwrap_or_else(|| detect_delimiter(text, comment));
         let mut dialect = Dialect { delimiter, header: false, comment };
-        dialect.header = options
-            .header
-            .unwrap_or_else(|| detect_header(text, dialect.syntax(), |cell| markers.is_missing_word(cell)));
+        dialect.header = options.header.unwrap_or_else(|| {
+            has_cell_of(text, &dialect, &options.expected_names)
+                || detect_header(text, dialect.syntax(), |cell| markers.is_missing_word(cell))
+        });
 
         let mut lexer = Lexer::new(text, dialect.syntax());
         let fault = |fault| fault_error(file, fault);
@@ -289,6 +293,13 @@ pub(crate) fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String 
         list.push_str(&format!(" and {} more", count - SHOWN));
     }
     list
+}
+
+/// Whether the first record has a cell that is one of these names.
+fn has_cell_of(text: &str, dialect: &Dialect, names: &[String]) -> bool {
+    let mut lexer = Lexer::new(text, dialect.syntax());
+    let read = lexer.next_record().unwrap_or(false);
+    read && lexer.cells().iter().any(|&cell| names.iter().any(|name| lexer.text(cell).trim() == name))
 }
 
 fn ragged(file: &str, dialect: &Dialect, line: u64, cells: usize, first: (u64, usize)) -> Error {

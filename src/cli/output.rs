@@ -1,0 +1,66 @@
+//! Results to standard output, remarks to standard error, and how a command can fail.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::Path;
+
+use gradus::Error;
+
+/// How a command ends early.
+pub enum Failure {
+    Error(Error),
+    /// By a signal, with this exit status; what there was to save is saved.
+    Interrupted(u8),
+    /// Standard output was closed by its reader.
+    OutputClosed,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Error(error)
+    }
+}
+
+pub type Done = Result<(), Failure>;
+
+/// Prints text to standard output.
+pub fn print(text: impl Display) -> Done {
+    let mut out = io::stdout().lock();
+    write!(out, "{text}").and_then(|()| out.flush()).map_err(stdout_failure)
+}
+
+/// Prints one JSON object to standard output.
+pub fn print_json(value: &serde_json::Value) -> Done {
+    print(format!("{value:#}\n"))
+}
+
+/// What a failed write to standard output means.
+pub fn stdout_failure(error: io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        Failure::OutputClosed
+    } else {
+        Failure::Error(Error::io("standard output", "write", error))
+    }
+}
+
+/// Refuses an output that is an input or another output.
+pub fn refuse_same_files(inputs: &[&Path], outputs: &[Option<&Path>]) -> gradus::Result<()> {
+    let outputs: Vec<&Path> = outputs.iter().flatten().copied().collect();
+    for (at, output) in outputs.iter().enumerate() {
+        if let Some(input) = inputs.iter().find(|input| same_file(input, output)) {
+            let why = format!("{} is the input {}; choose another path", output.display(), input.display());
+            return Err(Error::setting("output", why));
+        }
+        if outputs[..at].iter().any(|other| same_file(other, output)) {
+            return Err(Error::setting("output", format!("{} is named for two outputs", output.display())));
+        }
+    }
+    Ok(())
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a.is_file() && a == b,
+        _ => a == b,
+    }
+}

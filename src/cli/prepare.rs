@@ -1,0 +1,229 @@
+//! From a data file and the options to everything a run needs: data, loss and model.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use gradus::data::{
+    CsvOptions, Dataset, Dialect, Schema, SchemaOptions, Standardizer, Synthetic, SyntheticOptions, Table, TargetRole,
+    Task, split,
+};
+use gradus::model::Model;
+use gradus::{Error, Init, Linear, Loss, Result, Scalar, Target};
+
+use super::losses::{Entry, LossSettings};
+use super::options::{ClassWeight, ColumnOptions, InitChoice, ModelOptions, ReadOptions, Validation};
+
+/// What a run needs.
+pub struct Prepared<T: Scalar> {
+    pub source: SourceInfo,
+    pub schema: Schema,
+    /// Remarks on the data.
+    pub notes: Vec<String>,
+    /// Training rows, standardised if asked for.
+    pub data: Dataset<T>,
+    pub validation: Option<Dataset<T>>,
+    pub standardizer: Option<Standardizer>,
+    pub loss: Box<dyn Loss<T>>,
+    pub loss_name: &'static str,
+    /// Not yet trained.
+    pub model: Linear<T>,
+    pub load_seconds: f64,
+}
+
+/// What was read.
+pub struct SourceInfo {
+    pub file: String,
+    pub dialect: Dialect,
+    pub rows: usize,
+    pub columns: usize,
+    /// Rows left out for a missing value.
+    pub dropped: usize,
+}
+
+/// The start of a name that asks for synthetic data.
+const SYNTHETIC: &str = "synthetic:";
+
+/// Reads a table: a CSV file, `-`, or `synthetic:NAME`.
+pub fn read_table<T: Scalar>(data: &Path, options: &CsvOptions, seed: u64) -> Result<Table<T>> {
+    let name = data.to_string_lossy();
+    match name.strip_prefix(SYNTHETIC) {
+        Some(set) => {
+            let csv = set.parse::<Synthetic>()?.csv(SyntheticOptions { rows: None, noise: None, seed })?;
+            Table::parse(&name, &csv, options)
+        }
+        None => Table::read(data, options),
+    }
+}
+
+/// The options that decide what is trained.
+pub struct Request<'a> {
+    pub data: &'a Path,
+    pub read: &'a ReadOptions,
+    pub columns: &'a ColumnOptions,
+    pub model: &'a ModelOptions,
+    pub decay_bias: bool,
+    pub seed: u64,
+}
+
+/// Reads the data and makes the loss and the model.
+pub fn prepare<T: Scalar>(request: &Request<'_>) -> Result<Prepared<T>> {
+    let started = Instant::now();
+    let Request { columns, model: model_options, .. } = request;
+    let csv = request.read.csv();
+    let table = read_table::<T>(request.data, &csv, request.seed)?;
+    let role = Entry::<T>::find(&model_options.loss, TargetRole::Auto).map_or(TargetRole::Auto, |entry| entry.target);
+    let options = SchemaOptions {
+        target: columns.target.clone(),
+        features: columns.features.clone(),
+        drop: columns.drop.clone(),
+        categorical: columns.categorical.clone(),
+        sample_weight: columns.sample_weight.clone(),
+        missing: columns.missing.into(),
+        max_categories: columns.max_categories,
+        target_role: role,
+        missing_markers: csv.missing_markers.clone(),
+    };
+    let (schema, mut notes) = Schema::infer(&table, &options)?;
+    let encoded = schema.encode(&table)?;
+    let source = SourceInfo {
+        file: table.file().to_owned(),
+        dialect: table.dialect(),
+        rows: table.rows(),
+        columns: table.names().len(),
+        dropped: encoded.dropped,
+    };
+    drop(table);
+
+    let entry = Entry::<T>::find(&model_options.loss, role_of(schema.task)).expect("every task has a loss");
+    let (mut data, settings) = weigh_classes(encoded.data, &schema, model_options)?;
+    let loss = entry.build(settings)?;
+    let mut validation = None;
+    match &columns.validation {
+        Some(Validation::Fraction(fraction)) => {
+            if data.rows() < 2 {
+                return Err(Error::setting("--validation", "one row cannot be split"));
+            }
+            let (training, held_out) = split(data.rows(), *fraction, request.seed);
+            validation = Some(data.select(&held_out));
+            data = data.select(&training);
+        }
+        Some(Validation::File(path)) => {
+            let table = Table::<T>::read(path, &request.read.csv_for(&schema))?;
+            validation = Some(schema.encode(&table)?.data);
+        }
+        None => {}
+    }
+    let standardizer = columns
+        .standardizes()
+        .then(|| if model_options.no_bias { Standardizer::fit_without_shift(&data) } else { Standardizer::fit(&data) });
+    if let Some(standardizer) = &standardizer {
+        note_constants(standardizer, &data, &mut notes);
+        standardizer.apply(&mut data)?;
+        if let Some(validation) = &mut validation {
+            standardizer.apply(validation)?;
+        }
+    }
+    let model = new_model(&schema, model_options, request)?;
+    let load_seconds = started.elapsed().as_secs_f64();
+    Ok(Prepared {
+        source,
+        schema,
+        notes,
+        data,
+        validation,
+        standardizer,
+        loss,
+        loss_name: entry.name,
+        model,
+        load_seconds,
+    })
+}
+
+/// The target role that a task's losses take.
+pub fn role_of(task: Task) -> TargetRole {
+    match task {
+        Task::Regression => TargetRole::Number,
+        Task::Binary => TargetRole::TwoClasses,
+        Task::Multiclass => TargetRole::Classes,
+    }
+}
+
+fn new_model<T: Scalar>(schema: &Schema, options: &ModelOptions, request: &Request<'_>) -> Result<Linear<T>> {
+    let (inputs, outputs) = (schema.feature_names().len(), schema.outputs());
+    if options.no_bias && inputs == 0 {
+        return Err(Error::setting("--no-bias", "there are no feature columns, so nothing is left to train"));
+    }
+    let model = if options.no_bias { Linear::without_bias(inputs, outputs) } else { Linear::new(inputs, outputs) };
+    let init = match options.init {
+        InitChoice::Zeros => Init::Zeros,
+        InitChoice::Uniform => Init::Uniform { seed: request.seed },
+    };
+    let mut model = model.initialized(init);
+    if let Some(bias) = model.parameters_mut().get_mut(1) {
+        bias.set_decays(request.decay_bias);
+    }
+    Ok(model)
+}
+
+/// `--class-weight balanced`: rows over classes times the rows of the class. Cross-entropy takes them as class weights, a
+/// loss of two classes as the rows' weights, which gives the same mean.
+fn weigh_classes<T: Scalar>(
+    data: Dataset<T>,
+    schema: &Schema,
+    options: &ModelOptions,
+) -> Result<(Dataset<T>, LossSettings)> {
+    let mut settings = LossSettings { class_weights: None, label_smoothing: options.label_smoothing };
+    let Some(ClassWeight::Balanced) = options.class_weight else { return Ok((data, settings)) };
+    if schema.task == Task::Regression {
+        return Err(Error::setting("--class-weight", "the target is a number, not classes"));
+    }
+    let class_of: Vec<usize> = {
+        let targets = data.targets();
+        let class = |row| match targets.row(row) {
+            Target::Class(class) => class,
+            Target::Values(values) => usize::from(values[0] > T::zero()),
+        };
+        (0..data.rows()).map(class).collect()
+    };
+    let mut counts = vec![0.0; schema.classes.len()];
+    for (row, &class) in class_of.iter().enumerate() {
+        counts[class] += data.weight(row).as_f64();
+    }
+    let total: f64 = counts.iter().sum();
+    if let Some(class) = counts.iter().position(|count| *count == 0.0) {
+        let why = format!("the rows of class \"{}\" have no weight", schema.classes[class]);
+        return Err(Error::setting("--class-weight", why));
+    }
+    let weights: Vec<f64> = counts.iter().map(|count| total / (counts.len() as f64 * count)).collect();
+    if schema.task == Task::Multiclass {
+        settings.class_weights = Some(weights);
+        return Ok((data, settings));
+    }
+    let weight = |(row, &class): (usize, &usize)| T::from_f64(data.weight(row).as_f64() * weights[class]);
+    let row_weights = class_of.iter().enumerate().map(weight).collect();
+    Ok((data.weighted(row_weights)?, settings))
+}
+
+fn note_constants<T: Scalar>(standardizer: &Standardizer, data: &Dataset<T>, notes: &mut Vec<String>) {
+    let names: Vec<&str> = standardizer.constant_features().map(|c| data.feature_names()[c].as_str()).collect();
+    if names.is_empty() {
+        return;
+    }
+    const SHOWN: usize = 5;
+    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    let (s, have) = if names.len() == 1 { ("", "has") } else { ("s", "have") };
+    notes.push(format!("constant feature{s} {have} coefficient 0: {shown}{more}"));
+}
+
+/// The paths that a command reads, as far as they are files.
+pub fn input_paths<'a>(data: &'a Path, columns: &'a ColumnOptions) -> Vec<&'a Path> {
+    let mut inputs = Vec::new();
+    if data != Path::new("-") {
+        inputs.push(data);
+    }
+    if let Some(Validation::File(path)) = &columns.validation {
+        inputs.push(PathBuf::as_path(path));
+    }
+    inputs
+}

@@ -1,0 +1,186 @@
+//! What is told of a run: remarks at its beginning, a table or a JSON object at its end.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use gradus::Scalar;
+use gradus::data::Schema;
+use gradus::model::Model;
+use gradus::optim::Momentum;
+use gradus::predictor::Metrics;
+use gradus::train::auto::Plan;
+use gradus::train::{BatchSize, StopReason};
+use serde_json::{Value, json};
+
+use super::prepare::Prepared;
+use super::train::Trained;
+
+/// What was found in the data and what was chosen, a line each.
+pub fn beginning<T: Scalar>(prepared: &Prepared<T>, plan: Option<&Plan>) -> String {
+    let Prepared { source, schema, loss_name, .. } = prepared;
+    let mut text = String::new();
+    let header = if source.dialect.header { "a header" } else { "no header" };
+    let delimited =
+        if source.columns > 1 { format!("{}-separated, ", source.dialect.delimiter_name()) } else { String::new() };
+    let _ = writeln!(text, "{}: {delimited}{header}, {} rows, {} columns", source.file, source.rows, source.columns);
+    if source.dropped > 0 {
+        let _ = writeln!(text, "{} rows left out for missing values", source.dropped);
+    }
+    let _ = writeln!(text, "target \"{}\": {}, loss {loss_name}", schema.target, task(schema));
+    for note in &prepared.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    if let Some(plan) = plan {
+        let _ = writeln!(text, "{}", chosen(plan));
+    }
+    text
+}
+
+fn task(schema: &Schema) -> String {
+    const SHOWN: usize = 10;
+    let classes = &schema.classes;
+    if classes.is_empty() {
+        return "a number".into();
+    }
+    let more = if classes.len() > SHOWN { ", ..." } else { "" };
+    format!("{} classes ({}{more})", classes.len(), classes[..classes.len().min(SHOWN)].join(", "))
+}
+
+fn chosen(plan: &Plan) -> String {
+    let momentum = match plan.momentum {
+        Momentum::None => "no momentum".to_owned(),
+        Momentum::Classic { momentum, .. } => format!("momentum {momentum:.3}"),
+        Momentum::Nesterov { momentum } => format!("Nesterov momentum {momentum:.3}"),
+    };
+    let batch = match plan.batch_size {
+        BatchSize::Full => "full batch".to_owned(),
+        BatchSize::Rows(rows) => format!("batches of {rows}"),
+    };
+    let most = if plan.optimality.is_some() || plan.plateau.is_some() { "at most " } else { "" };
+    format!(
+        "chosen: learning rate {:.4e} (curvature {:.4e}), {momentum}, schedule {}, {batch}, {most}{} epochs",
+        plan.lr, plan.curvature, plan.schedule, plan.epochs
+    )
+}
+
+/// The end of a run as a table to read.
+pub fn train_table<T: Scalar>(trained: &Trained<T>, saved: Option<&Path>) -> String {
+    let Trained { prepared, report, metrics, valid_metrics, .. } = trained;
+    let mut text = String::new();
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<12}{value}");
+    };
+    let valid = prepared.validation.as_ref().map_or(String::new(), |data| format!(", {} for validation", data.rows()));
+    row(
+        "data",
+        format!("{}: {} rows{valid}, {} features", prepared.source.file, prepared.data.rows(), prepared.model.inputs()),
+    );
+    row("task", format!("{}, loss {}", task(&prepared.schema), prepared.loss_name));
+    let parameters: usize = prepared.model.parameters().iter().map(gradus::Parameter::len).sum();
+    row(
+        "trained",
+        format!(
+            "{parameters} parameters, {} epochs, {} steps in {}{}",
+            report.epochs,
+            report.steps,
+            seconds(report.seconds),
+            ending(trained)
+        ),
+    );
+    if report.skipped_steps > 0 {
+        row("left out", format!("{} steps whose loss or gradient was not finite", report.skipped_steps));
+    }
+    row("loss", format!("{:.6}", report.loss));
+    if report.objective != report.loss {
+        row("objective", format!("{:.6} (loss and weight decay)", report.objective));
+    }
+    row("metrics", summary(metrics));
+    if let Some(metrics) = valid_metrics {
+        row("validation", summary(metrics));
+    }
+    row("saved", saved.map_or("nowhere; -o FILE keeps the model".into(), |path| path.display().to_string()));
+    text.push_str(&confusion(valid_metrics.as_ref().unwrap_or(metrics), &prepared.schema.classes));
+    text
+}
+
+fn ending<T: Scalar>(trained: &Trained<T>) -> String {
+    let report = &trained.report;
+    match (report.reason, report.best_epoch) {
+        (StopReason::Interrupted, _) => ", interrupted".into(),
+        (_, Some(best)) => format!(", best parameters of epoch {best}"),
+        (StopReason::EarlyStop, None) => ", until the loss settled".into(),
+        _ => String::new(),
+    }
+}
+
+/// Seconds in a unit that suits them.
+fn seconds(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { format!("{seconds:.2} s") }
+}
+
+/// The metrics in a line.
+pub fn summary(metrics: &Metrics) -> String {
+    match metrics {
+        Metrics::Regression { mse, rmse, mae, r2 } => {
+            format!("R2 {r2:.5}, RMSE {rmse:.6}, MAE {mae:.6}, MSE {mse:.6}")
+        }
+        Metrics::Classification { log_loss, accuracy, .. } => {
+            format!("accuracy {accuracy:.4}, log loss {log_loss:.6}")
+        }
+    }
+}
+
+/// The confusion matrix of a classifier of few classes; nothing for others.
+pub fn confusion(metrics: &Metrics, classes: &[String]) -> String {
+    const MOST_CLASSES: usize = 12;
+    const WIDEST: usize = 12;
+    let Metrics::Classification { confusion, .. } = metrics else { return String::new() };
+    if classes.len() > MOST_CLASSES {
+        return String::new();
+    }
+    let short = |name: &str| name.chars().take(WIDEST).collect::<String>();
+    let width = classes.iter().map(|class| short(class).chars().count()).max().unwrap_or(0).max(5);
+    let mut text = format!("\n{:>width$}  predicted\n{:>width$}", "true", "");
+    for class in classes {
+        let _ = write!(text, "  {:>width$}", short(class));
+    }
+    text.push('\n');
+    for (class, row) in classes.iter().zip(confusion) {
+        let _ = write!(text, "{:>width$}", short(class));
+        for count in row {
+            let _ = write!(text, "  {count:>width$}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The end of a run as one JSON object.
+pub fn train_json<T: Scalar>(trained: &Trained<T>, saved: Option<&Path>) -> Value {
+    let Trained { prepared, report, metrics, valid_metrics, config } = trained;
+    let mut object = json!({
+        "data": prepared.source.file,
+        "rows": prepared.data.rows(),
+        "dropped_rows": prepared.source.dropped,
+        "features": prepared.data.feature_names(),
+        "classes": if prepared.schema.classes.is_empty() { Value::Null } else { json!(prepared.schema.classes) },
+        "loss": prepared.loss_name,
+        "reason": report.reason.as_str(),
+        "epochs": report.epochs,
+        "steps": report.steps,
+        "best_epoch": report.best_epoch,
+        "skipped_steps": report.skipped_steps,
+        "train_loss": report.loss,
+        "objective": report.objective,
+        "metrics": metrics,
+        "load_seconds": prepared.load_seconds,
+        "train_seconds": report.seconds,
+        "model": saved.map(|path| path.to_string_lossy()),
+        "notes": prepared.notes,
+        "config": config,
+    });
+    if let Some(metrics) = valid_metrics {
+        object["valid_metrics"] = json!(metrics);
+    }
+    object
+}

@@ -1,0 +1,301 @@
+//! `gradus train`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use gradus::model::Model;
+use gradus::optim::{Clip, Momentum, Schedule};
+use gradus::predictor::{Metrics, Predictor, measure};
+use gradus::train::auto::{self, Given, Plan};
+use gradus::train::{
+    BatchSize, LogFormat, LogHeader, NonFinite, Observer, Progress, Report, RunLog, StopReason, TrainConfig, Trainer,
+    curvature,
+};
+use gradus::{Error, ErrorKind, Result, Scalar, Sgd, SgdConfig};
+use serde_json::{Value, json};
+
+use super::interrupt::Interrupt;
+use super::options::{
+    ColumnOptions, DtypeChoice, LearningRate, LoopOptions, ModelOptions, NonFiniteChoice, OptimizerOptions,
+    OutputOptions, ProgressChoice, ReadOptions,
+};
+use super::output::{Done, Failure, print, print_json, refuse_same_files};
+use super::prepare::{Prepared, Request, input_paths, prepare};
+use super::report;
+
+/// Fit a linear model to a CSV file, standard input (-) or synthetic data.
+///
+/// With nothing but a target, the loss follows from the target's values, features are standardised, and the learning
+/// rate, momentum and number of epochs are chosen from the curvature of the loss.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    gradus train data/iris.csv --target species -o iris.safetensors\n  \
+    gradus train houses.csv --target price --weight-decay 0.01 --validation 0.2 --patience 20\n  \
+    gradus train synthetic:line --lr 0.01 --epochs 50 --log run.jsonl")]
+pub struct Train {
+    /// A CSV file, - for standard input, or synthetic:line, synthetic:plane, synthetic:blobs, synthetic:moons
+    data: PathBuf,
+    #[command(flatten)]
+    read: ReadOptions,
+    #[command(flatten)]
+    columns: ColumnOptions,
+    #[command(flatten)]
+    model: ModelOptions,
+    #[command(flatten)]
+    optimizer: OptimizerOptions,
+    #[command(flatten)]
+    training: LoopOptions,
+    #[command(flatten)]
+    output: OutputOptions,
+}
+
+/// The settings of a run, given and chosen.
+struct Settings {
+    lr: f64,
+    momentum: Momentum,
+    train: TrainConfig,
+    /// What was chosen, where the learning rate was.
+    plan: Option<Plan>,
+}
+
+/// A run that has ended well.
+pub struct Trained<T: Scalar> {
+    pub prepared: Prepared<T>,
+    pub report: Report,
+    pub metrics: Metrics,
+    pub valid_metrics: Option<Metrics>,
+    pub config: Value,
+}
+
+impl Train {
+    pub fn run(&self) -> Done {
+        refuse_same_files(
+            &input_paths(&self.data, &self.columns),
+            &[self.output.model.as_deref(), self.output.log.as_deref()],
+        )?;
+        self.momentum_given()?;
+        match self.model.dtype {
+            DtypeChoice::F64 => self.run_with::<f64>(),
+            DtypeChoice::F32 => self.run_with::<f32>(),
+        }
+    }
+
+    fn run_with<T: Scalar>(&self) -> Done {
+        let mut prepared = prepare::<T>(&Request {
+            data: &self.data,
+            read: &self.read,
+            columns: &self.columns,
+            model: &self.model,
+            decay_bias: self.optimizer.decay_bias,
+            seed: self.training.seed,
+        })?;
+        let settings = self.settings(&prepared)?;
+        if !self.output.quiet {
+            eprint!("{}", report::beginning(&prepared, settings.plan.as_ref()));
+        }
+        let mut sgd: Sgd<T> = SgdConfig::new(settings.lr)
+            .momentum(settings.momentum)
+            .weight_decay(self.optimizer.weight_decay)
+            .build()?;
+        let config = self.config_json(&settings, &prepared);
+        let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(self.progress())];
+        if let Some(path) = &self.output.log {
+            let header = LogHeader {
+                classes: prepared.schema.classes.clone(),
+                config: config.clone(),
+                load_seconds: prepared.load_seconds,
+            };
+            observers.push(Box::new(RunLog::create(path, LogFormat::of(path), header)?));
+        }
+        // A model that could not be saved must be known before the time is spent.
+        if let Some(path) = &self.output.model {
+            Predictor::<T>::check_writable(path)?;
+        }
+
+        let interrupt = Interrupt::listen();
+        let mut trainer = Trainer::new(settings.train.clone())?.observer(&mut observers).interrupt(&interrupt.flag);
+        if let Some(validation) = &prepared.validation {
+            trainer = trainer.validation(validation);
+        }
+        let fitted = trainer.fit(&mut prepared.model, &*prepared.loss, &mut sgd, &prepared.data);
+        let report = fitted.map_err(|error| with_stable_rate(error, &prepared, &settings))?;
+
+        let task = prepared.schema.task;
+        let metrics = measure(&prepared.model, &prepared.data, task)?;
+        let valid_metrics =
+            prepared.validation.as_ref().map(|data| measure(&prepared.model, data, task)).transpose()?;
+        let trained = Trained { prepared, report, metrics, valid_metrics, config };
+        if let Some(path) = &self.output.model {
+            trained.predictor()?.save(path)?;
+        }
+        self.show(&trained)?;
+        match report.reason {
+            StopReason::Interrupted => Err(Failure::Interrupted(interrupt.status())),
+            _ => Ok(()),
+        }
+    }
+
+    fn show<T: Scalar>(&self, trained: &Trained<T>) -> Done {
+        let saved = self.output.model.as_deref();
+        if self.output.json {
+            print_json(&report::train_json(trained, saved))
+        } else if !self.output.quiet {
+            print(report::train_table(trained, saved))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        use std::io::IsTerminal;
+        match self.output.progress {
+            ProgressChoice::Never => Progress::warnings_only(),
+            ProgressChoice::Auto if self.output.quiet => Progress::silent(),
+            _ if std::io::stderr().is_terminal() => Progress::bar(),
+            _ => Progress::lines(),
+        }
+    }
+
+    /// The momentum that was asked for, if it was.
+    fn momentum_given(&self) -> Result<Option<Momentum>> {
+        let OptimizerOptions { momentum, dampening, nesterov, .. } = self.optimizer;
+        let chosen = match (momentum, dampening, nesterov) {
+            (None, None, false) => return Ok(None),
+            (Some(momentum), None, true) if momentum > 0.0 => Momentum::Nesterov { momentum },
+            (_, None, true) => {
+                return Err(Error::setting("--nesterov", "it needs a momentum above 0: add --momentum 0.9"));
+            }
+            (_, Some(_), true) => {
+                return Err(Error::setting("--nesterov", "it allows no dampening: leave out --dampening"));
+            }
+            (momentum, dampening, false) => {
+                Momentum::Classic { momentum: momentum.unwrap_or(0.0), dampening: dampening.unwrap_or(0.0) }
+            }
+        };
+        chosen.check()?;
+        Ok(Some(chosen))
+    }
+
+    /// What was given, with the rest filled in: by the plan for `--lr auto`, by fixed defaults otherwise.
+    fn settings<T: Scalar>(&self, prepared: &Prepared<T>) -> Result<Settings> {
+        let given = Given {
+            momentum: self.momentum_given()?,
+            schedule: self.optimizer.schedule,
+            batch_size: self.training.batch_size,
+            epochs: self.training.epochs,
+            accumulate: self.training.accumulate,
+            weight_decay: self.optimizer.weight_decay,
+        };
+        let mut train = TrainConfig {
+            epochs: given.epochs.unwrap_or(100),
+            batch_size: given.batch_size.unwrap_or(BatchSize::Rows(32)),
+            accumulate: given.accumulate,
+            shuffle: !self.training.no_shuffle,
+            seed: self.training.seed,
+            clip: match (self.optimizer.clip_norm, self.optimizer.clip_value) {
+                (Some(limit), _) => Clip::Norm(limit),
+                (None, Some(limit)) => Clip::Value(limit),
+                (None, None) => Clip::None,
+            },
+            schedule: given.schedule.unwrap_or(Schedule::Constant),
+            non_finite: match self.training.non_finite {
+                NonFiniteChoice::Stop => NonFinite::Stop,
+                NonFiniteChoice::Skip => NonFinite::Skip,
+            },
+            threads: self.training.threads.unwrap_or(0),
+            patience: self.training.patience,
+            tolerance: self.training.tolerance,
+            ..TrainConfig::default()
+        };
+        if let LearningRate::Given(lr) = self.optimizer.lr {
+            return Ok(Settings { lr, momentum: given.momentum.unwrap_or_default(), train, plan: None });
+        }
+        let Some(curvature) = measured_curvature(prepared) else {
+            return Err(Error::setting("--lr", "this loss states no curvature: give a number"));
+        };
+        let plan = auto::plan(&curvature, prepared.data.rows(), prepared.model.parameters()[0].len(), &given);
+        train.epochs = plan.epochs;
+        train.batch_size = plan.batch_size;
+        train.schedule = plan.schedule;
+        train.plateau = plan.plateau;
+        train.optimality = plan.optimality;
+        Ok(Settings { lr: plan.lr, momentum: plan.momentum, train, plan: Some(plan) })
+    }
+
+    /// Every setting by name, for logs and results.
+    fn config_json<T: Scalar>(&self, settings: &Settings, prepared: &Prepared<T>) -> Value {
+        let (dampening, nesterov) = match settings.momentum {
+            Momentum::Classic { dampening, .. } => (dampening, false),
+            Momentum::Nesterov { .. } => (0.0, true),
+            Momentum::None => (0.0, false),
+        };
+        let train = &settings.train;
+        json!({
+            "data": self.data.to_string_lossy(),
+            "target": prepared.schema.target,
+            "features": self.columns.features,
+            "drop": self.columns.drop,
+            "missing": self.columns.missing,
+            "categorical": self.columns.categorical,
+            "sample_weight": self.columns.sample_weight,
+            "validation": self.columns.validation.as_ref().map(ToString::to_string),
+            "standardize": self.columns.standardizes(),
+            "loss": prepared.loss_name,
+            "bias": !self.model.no_bias,
+            "init": self.model.init,
+            "class_weight": self.model.class_weight,
+            "label_smoothing": self.model.label_smoothing,
+            "dtype": self.model.dtype,
+            "lr": settings.lr,
+            "lr_auto": settings.plan.is_some(),
+            "momentum": settings.momentum.factor(),
+            "dampening": dampening,
+            "nesterov": nesterov,
+            "weight_decay": self.optimizer.weight_decay,
+            "decay_bias": self.optimizer.decay_bias,
+            "clip_norm": self.optimizer.clip_norm,
+            "clip_value": self.optimizer.clip_value,
+            "schedule": train.schedule.to_string(),
+            "epochs": train.epochs,
+            "batch_size": train.batch_size.of(prepared.data.rows()),
+            "accumulate": train.accumulate,
+            "seed": train.seed,
+            "shuffle": train.shuffle,
+            "patience": train.patience,
+            "tolerance": train.tolerance,
+            "non_finite": self.training.non_finite,
+        })
+    }
+}
+
+impl<T: Scalar> Trained<T> {
+    /// The model in the data's own units, with its schema.
+    fn predictor(&self) -> Result<Predictor<T>> {
+        let Prepared { model, standardizer, schema, loss_name, .. } = &self.prepared;
+        let model = standardizer.as_ref().map_or_else(|| Ok(model.clone()), |standardizer| standardizer.fold(model))?;
+        Predictor::new(model, schema.clone(), *loss_name)
+    }
+}
+
+fn measured_curvature<T: Scalar>(prepared: &Prepared<T>) -> Option<gradus::train::Curvature> {
+    let bias = prepared.model.bias().is_some();
+    curvature(&prepared.data, &*prepared.loss, prepared.model.outputs(), bias)
+}
+
+/// Adds to the error of a run that diverged which learning rate would have been stable.
+fn with_stable_rate<T: Scalar>(error: Error, prepared: &Prepared<T>, settings: &Settings) -> Error {
+    let Some(curvature) = measured_curvature(prepared) else { return error };
+    let batch = settings.train.batch_size.of(prepared.data.rows()).saturating_mul(settings.train.accumulate);
+    // With momentum m a full batch is stable below 2(1+m)/L; noise leaves a mini-batch less.
+    let stable = (1.0 + settings.momentum.factor()) / curvature.of_batch(batch);
+    let advice = format!("for this data --lr {stable:.2e} is stable; without --lr one is chosen");
+    match error.kind() {
+        ErrorKind::NonFinite { step, epoch, what, .. } => {
+            ErrorKind::NonFinite { step: *step, epoch: *epoch, what: what.clone(), help: advice }.into()
+        }
+        ErrorKind::Diverged { first, last, epoch, .. } => {
+            ErrorKind::Diverged { first: *first, last: *last, epoch: *epoch, help: advice }.into()
+        }
+        _ => error,
+    }
+}
