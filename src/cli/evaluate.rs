@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::losses::{Entry, LossSettings};
 use super::options::ReadOptions;
-use super::output::{Done, print, print_json};
+use super::output::{Done, figure, print, print_json};
 use super::prepare::read_table;
 use super::report;
 
@@ -78,7 +78,7 @@ impl Evaluate {
         };
         let mut text = format!("{:<12}{}: {rows} rows{dropped}\n", "data", table.file());
         if let Some(loss) = loss {
-            text.push_str(&format!("{:<12}{loss:.6} ({})\n", "loss", predictor.loss()));
+            text.push_str(&format!("{:<12}{} ({})\n", "loss", figure(loss), predictor.loss()));
         }
         text.push_str(&format!("{:<12}{}\n", "metrics", report::summary(&metrics)));
         text.push_str(&report::confusion(&metrics, &schema.classes));

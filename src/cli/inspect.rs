@@ -9,7 +9,7 @@ use gradus::data::{Encoding, Task};
 use gradus::predictor::{Predictor, SavedPredictor};
 use serde_json::{Value, json};
 
-use super::output::{Done, print, print_json};
+use super::output::{Done, figure, print, print_json};
 
 /// Show a saved model: coefficients in the data's own units, classes, schema.
 #[derive(Args, Debug)]
@@ -97,10 +97,10 @@ fn as_text<T: Scalar>(file: &str, predictor: &Predictor<T>) -> String {
     row("feature", &mut outputs.iter().cloned());
     let model = predictor.model();
     for (name, column) in names.iter().zip(model.weight().columns()) {
-        row(name, &mut column.iter().map(|v| format!("{:.6e}", v.as_f64())));
+        row(name, &mut column.iter().map(|v| figure(v.as_f64())));
     }
     if let Some(bias) = model.bias() {
-        row("bias", &mut bias.iter().map(|v| format!("{:.6e}", v.as_f64())));
+        row("bias", &mut bias.iter().map(|v| figure(v.as_f64())));
     }
     text
 }

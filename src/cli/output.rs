@@ -29,6 +29,17 @@ pub fn print(text: impl Display) -> Done {
     write!(out, "{text}").and_then(|()| out.flush()).map_err(stdout_failure)
 }
 
+/// A number in about six digits: plain where that is short, with an exponent elsewhere.
+pub fn figure(value: f64) -> String {
+    let magnitude = value.abs();
+    if magnitude == 0.0 || (1e-4..1e6).contains(&magnitude) {
+        let digits_before = if magnitude < 1.0 { 0 } else { magnitude.log10().floor() as usize + 1 };
+        format!("{value:.*}", 6_usize.saturating_sub(digits_before).max(1))
+    } else {
+        format!("{value:.5e}")
+    }
+}
+
 /// Prints one JSON object to standard output.
 pub fn print_json(value: &serde_json::Value) -> Done {
     print(format!("{value:#}\n"))

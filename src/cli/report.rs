@@ -12,6 +12,7 @@ use gradus::train::auto::Plan;
 use gradus::train::{BatchSize, StopReason};
 use serde_json::{Value, json};
 
+use super::output::figure;
 use super::prepare::Prepared;
 use super::train::Trained;
 
@@ -58,8 +59,11 @@ fn chosen(plan: &Plan) -> String {
     };
     let most = if plan.optimality.is_some() || plan.plateau.is_some() { "at most " } else { "" };
     format!(
-        "chosen: learning rate {:.4e} (curvature {:.4e}), {momentum}, schedule {}, {batch}, {most}{} epochs",
-        plan.lr, plan.curvature, plan.schedule, plan.epochs
+        "chosen: learning rate {} (curvature {}), {momentum}, schedule {}, {batch}, {most}{} epochs",
+        figure(plan.lr),
+        figure(plan.curvature),
+        plan.schedule,
+        plan.epochs
     )
 }
 
@@ -90,9 +94,9 @@ pub fn train_table<T: Scalar>(trained: &Trained<T>, saved: Option<&Path>) -> Str
     if report.skipped_steps > 0 {
         row("left out", format!("{} steps whose loss or gradient was not finite", report.skipped_steps));
     }
-    row("loss", format!("{:.6}", report.loss));
+    row("loss", figure(report.loss));
     if report.objective != report.loss {
-        row("objective", format!("{:.6} (loss and weight decay)", report.objective));
+        row("objective", format!("{} (loss and weight decay)", figure(report.objective)));
     }
     row("metrics", summary(metrics));
     if let Some(metrics) = valid_metrics {
@@ -122,10 +126,10 @@ fn seconds(seconds: f64) -> String {
 pub fn summary(metrics: &Metrics) -> String {
     match metrics {
         Metrics::Regression { mse, rmse, mae, r2 } => {
-            format!("R2 {r2:.5}, RMSE {rmse:.6}, MAE {mae:.6}, MSE {mse:.6}")
+            format!("R2 {r2:.5}, RMSE {}, MAE {}, MSE {}", figure(*rmse), figure(*mae), figure(*mse))
         }
         Metrics::Classification { log_loss, accuracy, .. } => {
-            format!("accuracy {accuracy:.4}, log loss {log_loss:.6}")
+            format!("accuracy {accuracy:.4}, log loss {}", figure(*log_loss))
         }
     }
 }
