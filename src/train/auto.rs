@@ -66,7 +66,7 @@ const NEAR_ENOUGH: f64 = 5e-5;
 const MINI_BATCH: usize = 256;
 
 /// Rows that the epochs of a mini-batch run go over, and the bounds on their number.
-const ROWS_IN_ALL: usize = 10_000_000;
+const ROWS_IN_ALL: usize = 5_000_000;
 const EPOCHS: (usize, usize) = (10, 500);
 
 /// The momentum of mini-batches.
