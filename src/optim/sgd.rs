@@ -144,6 +144,7 @@ impl SgdConfig {
         Ok(Sgd {
             config: self,
             buffers: Vec::new(),
+            shapes: Vec::new(),
             steps: 0,
             stale_steps: Vec::new(),
             on_warning: Box::new(|warning| eprintln!("warning: {warning}")),
@@ -159,6 +160,8 @@ pub struct Sgd<T> {
     config: SgdConfig,
     /// The momentum buffer of each parameter; empty before its first step.
     buffers: Vec<Vec<T>>,
+    /// The shape of each parameter in the first step.
+    shapes: Vec<Vec<usize>>,
     steps: u64,
     /// Stale steps counted for each parameter.
     stale_steps: Vec<u64>,
@@ -220,16 +223,17 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
         if self.steps == 0 {
             self.buffers.resize(parameters.len(), Vec::new());
             self.stale_steps.resize(parameters.len(), 0);
+            self.shapes = parameters.iter().map(|p| p.value().shape().to_vec()).collect();
         }
         if self.buffers.len() != parameters.len() {
             return Err(Error::shape("parameters", &[self.buffers.len()], &[parameters.len()]));
         }
         // All or none: every parameter is looked at before the first one moves.
-        for (parameter, buffer) in parameters.iter().zip(&self.buffers) {
+        for (parameter, shape) in parameters.iter().zip(&self.shapes) {
             self.admit(parameter)?;
-            if !buffer.is_empty() && buffer.len() != parameter.len() {
-                let what = format!("parameter \"{}\"", parameter.name());
-                return Err(Error::shape(what, &[buffer.len()], &[parameter.len()]));
+            let found = parameter.value();
+            if found.shape() != shape.as_slice() {
+                return Err(Error::shape(format!("parameter \"{}\"", parameter.name()), shape, found.shape()));
             }
         }
         let step = self.steps + 1;
@@ -294,3 +298,7 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
         self.steps
     }
 }
+
+#[cfg(test)]
+#[path = "sgd_tests.rs"]
+mod tests;
