@@ -82,7 +82,7 @@ fn trace<T: Scalar>(loss: &dyn Loss<T>, data: &Dataset<T>, outputs: usize, seed:
 }
 
 /// Rows, features, micro-batch, micro-batches a step.
-const TABLE: [(&str, usize, usize, usize, usize); 9] = [
+const TABLE: [(&str, usize, usize, usize, usize); 10] = [
     ("everything divides", 240, 3, 20, 4),
     ("the last micro-batch is ragged", 237, 3, 20, 4),
     ("the last window is a single row", 241, 3, 20, 4),
@@ -91,6 +91,8 @@ const TABLE: [(&str, usize, usize, usize, usize); 9] = [
     ("micro-batches of one row", 100, 3, 1, 9),
     ("a micro-batch longer than the data", 30, 3, 64, 2),
     ("windows of many shards, cut inside them", 1000, 3, 70, 5),
+    // From 4097 rows on a window's shards grow with it: they must not grow with the micro-batch instead.
+    ("shards longer than those of a micro-batch", 9000, 3, 1500, 4),
     // From 200000 multiplications a micro-batch the threads do work.
     ("micro-batches that threads share", 4700, 175, 1170, 3),
 ];
