@@ -37,7 +37,7 @@ pub enum ErrorKind {
     },
     /// `step` on a gradient to which backward passes were added after a step had used it.
     #[error(
-        "parameter \"{parameter}\": stale gradient: {passes} backward pass(es) were added to the gradient that step {step} had already used\nhelp: call `zero_grad` after each step; to sum old gradients on purpose, set `StaleGradient::Allow`"
+        "parameter \"{parameter}\": stale gradient: {passes} backward pass(es) were added to the gradient that step {step} had already used\nhelp: call `zero_grad` between a step and the next backward pass; to sum old gradients on purpose, set `StaleGradient::Allow`"
     )]
     StaleGradient {
         /// The parameter's name.

@@ -33,7 +33,7 @@
 //! // Without `zero_grad` the next backward pass adds to a gradient that is used up.
 //! model.backward(x.view(), y.view())?;
 //! let refused = sgd.step(model.parameters_mut()).unwrap_err();
-//! assert!(refused.to_string().contains("call `zero_grad` after each step"));
+//! assert!(refused.to_string().contains("call `zero_grad`"));
 //! # Ok::<(), gradus::Error>(())
 //! ```
 //!

@@ -98,7 +98,7 @@ impl<T: Scalar> Dataset<T> {
     }
 
     /// Says which file the rows came from, and the line of each, `[rows]`, for messages.
-    pub(crate) fn from_file(mut self, file: &str, lines: Vec<u64>) -> Self {
+    pub(crate) fn located(mut self, file: &str, lines: Vec<u64>) -> Self {
         debug_assert_eq!(lines.len(), self.rows());
         self.origin = Some(Origin { file: file.to_owned(), lines });
         self
@@ -188,7 +188,7 @@ mod tests {
             .unwrap()
             .weighted(vec![1.0, 2.0, 3.0])
             .unwrap()
-            .from_file("a.csv", vec![2, 3, 5]);
+            .located("a.csv", vec![2, 3, 5]);
         let part = data.select(&[2, 0]);
         assert_eq!((part.row(0), part.weight(0), part.targets().row(0)), (&[3.0][..], 3.0, Target::Class(2)));
         assert_eq!(part.place(0).unwrap().to_string(), "a.csv:5");

@@ -75,27 +75,31 @@ pub struct LossValue<T> {
 /// ```
 /// use gradus::{Loss, Reduction, RowLoss, Scalar, Target, TargetKind, Targets};
 ///
-/// /// `ln(cosh(p - y))`: quadratic near 0, linear far away.
-/// struct LogCosh;
+/// /// `sqrt(1 + (p - y)^2) - 1`: quadratic near 0, linear far away.
+/// struct PseudoHuber;
 ///
-/// impl<T: Scalar> Loss<T> for LogCosh {
+/// impl<T: Scalar> Loss<T> for PseudoHuber {
 ///     fn name(&self) -> &'static str {
-///         "log-cosh"
+///         "pseudo-huber"
 ///     }
 ///     fn target_kind(&self) -> TargetKind {
 ///         TargetKind::Values
 ///     }
 ///     fn row(&self, logits: &[T], target: Target<'_, T>, gradient: &mut [T]) -> RowLoss<T> {
-///         let error = logits[0] - target.values()[0];
-///         gradient[0] = error.tanh();
-///         RowLoss { loss: error.cosh().ln(), weight: T::one() }
+///         let mut loss = T::zero();
+///         for ((g, &p), &y) in gradient.iter_mut().zip(logits).zip(target.values()) {
+///             let root = T::one().hypot(p - y);
+///             *g = (p - y) / root;
+///             loss += root - T::one();
+///         }
+///         RowLoss { loss, weight: T::from_f64(logits.len() as f64) }
 ///     }
 /// }
 ///
 /// let logits = ndarray::array![[1.0], [0.0]];
 /// let targets = ndarray::array![[0.0], [0.0]];
-/// let value = LogCosh.evaluate(logits.view(), &Targets::values(&targets), Reduction::Mean)?;
-/// assert_eq!(value.gradient[[0, 0]], 1f64.tanh() / 2.0);
+/// let value = PseudoHuber.evaluate(logits.view(), &Targets::values(&targets), Reduction::Mean)?;
+/// assert_eq!(value.loss, (2f64.sqrt() - 1.0) / 2.0);
 /// # Ok::<(), gradus::Error>(())
 /// ```
 pub trait Loss<T: Scalar>: Send + Sync {

@@ -83,7 +83,7 @@ impl std::fmt::Display for StaleWarning {
         write!(
             f,
             "stale gradient: step {step} used the gradient of \"{parameter}\" that step {used_by} had already used, \
-             with {passes} backward pass(es) added; call `zero_grad` after each step"
+             with {passes} backward pass(es) added; call `zero_grad` between a step and the next backward pass"
         )
     }
 }

@@ -104,7 +104,7 @@ pub fn plan(curvature: &Curvature, rows: usize, parameters: usize, given: &Given
     let settles = given.epochs.is_none() && (full || given.schedule.is_some());
     let plateau = settles.then(|| Plateau { epochs: swing.clamp(10, MOST_EPOCHS / 2), tolerance: SETTLED });
     let optimality = (settles && full)
-        .then(|| Optimality { strong_convexity: condition * condition * steepest, tolerance: NEAR_ENOUGH });
+        .then_some(Optimality { strong_convexity: condition * condition * steepest, tolerance: NEAR_ENOUGH });
     Plan { lr, momentum, schedule, batch_size, epochs, optimality, plateau, curvature: steepest }
 }
 

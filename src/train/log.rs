@@ -48,7 +48,8 @@ pub struct RunLog {
 
 enum Sink {
     Json(AtomicFile),
-    Csv(csv::Writer<AtomicFile>),
+    /// Boxed: a writer holds its buffer within itself.
+    Csv(Box<csv::Writer<AtomicFile>>),
 }
 
 #[derive(Serialize)]
@@ -104,7 +105,7 @@ impl RunLog {
         let file = AtomicFile::create(&path)?;
         let sink = match format {
             LogFormat::JsonLines => Sink::Json(file),
-            LogFormat::Csv => Sink::Csv(csv::Writer::from_writer(file)),
+            LogFormat::Csv => Sink::Csv(Box::new(csv::Writer::from_writer(file))),
         };
         Ok(RunLog { path: path.as_ref().to_owned(), header, sink: Some(sink) })
     }
