@@ -1,8 +1,12 @@
 //! Runs every example. Each checks its own figures and fails if one is wrong; here it must also say what it is for.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use common::program;
 
 /// Lines that each example prints.
 const LINES: &[(&str, &[&str])] = &[
@@ -42,19 +46,6 @@ fn names() -> BTreeSet<String> {
     let files = sources().read_dir().expect("the directory of examples").map(|entry| entry.unwrap().path());
     let sources = files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
     sources.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
-}
-
-/// The program that `cargo test` has built: `target/PROFILE/examples/NAME`, where this is `target/PROFILE/deps/...`.
-fn program(name: &str) -> PathBuf {
-    let this = std::env::current_exe().unwrap();
-    let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-    let program = this.parent().and_then(Path::parent).unwrap().join("examples").join(file);
-    let changed = |path: &Path| path.metadata().and_then(|file| file.modified());
-    let current =
-        changed(&program).is_ok_and(|built| built >= changed(&sources().join(name).with_extension("rs")).unwrap());
-    // `cargo test` builds the examples as programs only when it is not told which targets to test.
-    assert!(current, "{} is missing or older than its source: run `cargo build --examples`", program.display());
-    program
 }
 
 fn run(name: &str, arguments: &[&str]) -> (bool, String, String) {

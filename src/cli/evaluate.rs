@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::losses::{Entry, LossSettings};
 use super::options::ReadOptions;
-use super::output::{Done, figure, print, print_json};
+use super::output::{Done, count, figure, print, print_json};
 use super::prepare::read_table;
 use super::report;
 
@@ -72,11 +72,11 @@ impl Evaluate {
             return Ok(());
         }
         let dropped = if encoded.dropped > 0 {
-            format!(", {} left out for missing values", encoded.dropped)
+            format!(", {} left out for missing values", count(encoded.dropped, "row"))
         } else {
             String::new()
         };
-        let mut text = format!("{:<12}{}: {rows} rows{dropped}\n", "data", table.file());
+        let mut text = format!("{:<12}{}: {}{dropped}\n", "data", table.file(), count(rows, "row"));
         if let Some(loss) = loss {
             text.push_str(&format!("{:<12}{} ({})\n", "loss", figure(loss), predictor.loss()));
         }

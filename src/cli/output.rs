@@ -29,12 +29,19 @@ pub fn print(text: impl Display) -> Done {
     write!(out, "{text}").and_then(|()| out.flush()).map_err(stdout_failure)
 }
 
+/// `1 row`, `2 rows`.
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
 /// A number in about six digits: plain where that is short, with an exponent elsewhere.
 pub fn figure(value: f64) -> String {
     let magnitude = value.abs();
-    if magnitude == 0.0 || (1e-4..1e6).contains(&magnitude) {
-        let digits_before = if magnitude < 1.0 { 0 } else { magnitude.log10().floor() as usize + 1 };
-        format!("{value:.*}", 6_usize.saturating_sub(digits_before).max(1))
+    if magnitude == 0.0 {
+        "0".into()
+    } else if (1e-4..1e6).contains(&magnitude) {
+        let decimals = 5 - magnitude.log10().floor() as i32;
+        format!("{value:.*}", decimals.max(1) as usize)
     } else {
         format!("{value:.5e}")
     }

@@ -12,7 +12,7 @@ use gradus::train::auto::Plan;
 use gradus::train::{BatchSize, StopReason};
 use serde_json::{Value, json};
 
-use super::output::figure;
+use super::output::{count, figure};
 use super::prepare::Prepared;
 use super::train::Trained;
 
@@ -23,9 +23,15 @@ pub fn beginning<T: Scalar>(prepared: &Prepared<T>, plan: Option<&Plan>) -> Stri
     let header = if source.dialect.header { "a header" } else { "no header" };
     let delimited =
         if source.columns > 1 { format!("{}-separated, ", source.dialect.delimiter_name()) } else { String::new() };
-    let _ = writeln!(text, "{}: {delimited}{header}, {} rows, {} columns", source.file, source.rows, source.columns);
+    let _ = writeln!(
+        text,
+        "{}: {delimited}{header}, {}, {}",
+        source.file,
+        count(source.rows, "row"),
+        count(source.columns, "column")
+    );
     if source.dropped > 0 {
-        let _ = writeln!(text, "{} rows left out for missing values", source.dropped);
+        let _ = writeln!(text, "{} left out for missing values", count(source.dropped, "row"));
     }
     let _ = writeln!(text, "target \"{}\": {}, loss {loss_name}", schema.target, task(schema));
     for note in &prepared.notes {
@@ -77,22 +83,31 @@ pub fn train_table<T: Scalar>(trained: &Trained<T>, saved: Option<&Path>) -> Str
     let valid = prepared.validation.as_ref().map_or(String::new(), |data| format!(", {} for validation", data.rows()));
     row(
         "data",
-        format!("{}: {} rows{valid}, {} features", prepared.source.file, prepared.data.rows(), prepared.model.inputs()),
+        format!(
+            "{}: {}{valid}, {}",
+            prepared.source.file,
+            count(prepared.data.rows(), "row"),
+            count(prepared.model.inputs(), "feature")
+        ),
     );
     row("task", format!("{}, loss {}", task(&prepared.schema), prepared.loss_name));
     let parameters: usize = prepared.model.parameters().iter().map(gradus::Parameter::len).sum();
     row(
         "trained",
         format!(
-            "{parameters} parameters, {} epochs, {} steps in {}{}",
-            report.epochs,
-            report.steps,
+            "{}, {}, {} in {}{}",
+            count(parameters, "parameter"),
+            count(report.epochs, "epoch"),
+            count(report.steps as usize, "step"),
             seconds(report.seconds),
             ending(trained)
         ),
     );
     if report.skipped_steps > 0 {
-        row("left out", format!("{} steps whose loss or gradient was not finite", report.skipped_steps));
+        row(
+            "left out",
+            format!("{} whose loss or gradient was not finite", count(report.skipped_steps as usize, "step")),
+        );
     }
     row("loss", figure(report.loss));
     if report.objective != report.loss {
@@ -119,7 +134,11 @@ fn ending<T: Scalar>(trained: &Trained<T>) -> String {
 
 /// Seconds in a unit that suits them.
 fn seconds(seconds: f64) -> String {
-    if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { format!("{seconds:.2} s") }
+    match seconds {
+        s if s < 1e-3 => format!("{:.0} µs", s * 1e6),
+        s if s < 1.0 => format!("{:.1} ms", s * 1e3),
+        s => format!("{s:.2} s"),
+    }
 }
 
 /// The metrics in a line.

@@ -248,7 +248,6 @@ impl<'a> ColumnReader<'a> {
 
     fn read<T: Scalar>(&mut self, table: &Table<T>, row: usize, out: &mut [T], unknown: Unknown) -> Result<()> {
         let cell = table.cell(row, self.index, &mut self.cursor);
-        let refill = "--missing drop leaves such rows out, --missing mean fills them in, both at training";
         let value = match (&self.column.encoding, cell) {
             (Encoding::Number { .. }, CellContent::Number(value)) => {
                 out[self.offset] = value;
@@ -265,7 +264,7 @@ impl<'a> ColumnReader<'a> {
             (Encoding::OneHot { fill: Some(fill), .. }, CellContent::Missing) => {
                 self.values.get(fill.as_str()).copied()
             }
-            (_, CellContent::Missing) => return Err(missing_value(table, row, self.index, refill)),
+            (_, CellContent::Missing) => return Err(missing_value(table, row, self.index, NOT_FILLED)),
             (Encoding::OneHot { .. }, CellContent::Text(code)) => self.by_code[code as usize],
             (Encoding::OneHot { .. }, CellContent::Number(value)) => {
                 self.values.get(number_text(value).as_str()).copied()
@@ -284,6 +283,10 @@ impl<'a> ColumnReader<'a> {
         Ok(())
     }
 }
+
+/// The help for a missing value in a file that a schema without fill values reads.
+const NOT_FILLED: &str =
+    "every value is needed here: complete the row, or train with --missing mean to have it filled in";
 
 /// The rows that are used: all, or under [`Missing::Drop`] those with no missing value in the columns needed.
 pub(crate) fn kept_rows<T: Scalar>(table: &Table<T>, needed: &[usize], missing: Missing) -> Vec<usize> {

@@ -87,3 +87,16 @@ pub fn data(name: &str) -> String {
 pub fn reference(name: &str) -> String {
     format!("{}/tests/data/reference/{name}", env!("CARGO_MANIFEST_DIR"))
 }
+
+/// The program that `cargo test` has built: `target/PROFILE/examples/NAME`, where this is `target/PROFILE/deps/...`.
+pub fn program(name: &str) -> std::path::PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name).with_extension("rs");
+    let this = std::env::current_exe().unwrap();
+    let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    let program = this.parent().and_then(Path::parent).unwrap().join("examples").join(file);
+    let changed = |path: &Path| path.metadata().and_then(|file| file.modified());
+    let current = changed(&program).is_ok_and(|built| built >= changed(&source).unwrap());
+    // `cargo test` builds the examples as programs only when it is not told which targets to test.
+    assert!(current, "{} is missing or older than its source: run `cargo build --examples`", program.display());
+    program
+}
