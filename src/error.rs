@@ -89,6 +89,18 @@ pub enum ErrorKind {
         /// Why it is refused, with the value.
         why: String,
     },
+    /// A function asked for a value or a derivative that it does not have at this point.
+    #[error("{function}({}): {why}{}", listed(.point), help_line(.help))]
+    Domain {
+        /// The function; `f` for one that was passed in.
+        function: &'static str,
+        /// The arguments: for a function of a slice, its elements.
+        point: Vec<f64>,
+        /// What is missing there.
+        why: String,
+        /// The remedy, or empty.
+        help: String,
+    },
     /// A loss or gradient that is not finite, found before it could reach a parameter.
     #[error("step {step} (epoch {epoch}): {what}{}", help_line(.help))]
     NonFinite {
@@ -173,6 +185,16 @@ fn help_line(help: &str) -> String {
     if help.is_empty() { String::new() } else { format!("\nhelp: {help}") }
 }
 
+/// The numbers with commas between; of a long list the first few and how many there are.
+fn listed(numbers: &[f64]) -> String {
+    const SHOWN: usize = 6;
+    let mut text = numbers.iter().take(SHOWN).map(|x| format!("{x:?}")).collect::<Vec<_>>().join(", ");
+    if numbers.len() > SHOWN {
+        text += &format!(", ... {} in all", numbers.len());
+    }
+    text
+}
+
 impl Error {
     /// The kind, with its facts.
     pub fn kind(&self) -> &ErrorKind {
@@ -191,6 +213,16 @@ impl Error {
     /// A setting that is refused.
     pub fn setting(name: &'static str, why: impl Into<String>) -> Self {
         ErrorKind::Setting { name, why: why.into() }.into()
+    }
+
+    /// A function that has no value or no derivative at `point`.
+    pub fn domain(
+        function: &'static str,
+        point: impl Into<Vec<f64>>,
+        why: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        ErrorKind::Domain { function, point: point.into(), why: why.into(), help: help.into() }.into()
     }
 
     /// A file that could not be read or written.
@@ -275,6 +307,14 @@ mod tests {
         let place = Place::file("a.csv").at_line(7).in_column("age");
         let error = Error::data(place, "\"x\" is not a number", "use --categorical age");
         assert_eq!(error.to_string(), "a.csv:7: column \"age\": \"x\" is not a number\nhelp: use --categorical age");
+    }
+
+    #[test]
+    fn a_point_outside_the_domain_is_written_as_the_call_that_met_it() {
+        let error = Error::domain("ln", [-1.0], "there is no real logarithm", "");
+        assert_eq!(error.to_string(), "ln(-1.0): there is no real logarithm");
+        let error = Error::domain("f", vec![1e300; 40], "the value is NaN", "");
+        assert!(error.to_string().contains("1e300, ... 40 in all)"), "{error}");
     }
 
     #[test]
