@@ -52,6 +52,7 @@
 //! needs.
 #![warn(missing_docs)]
 
+pub mod calculus;
 pub mod data;
 mod error;
 pub mod files;
