@@ -53,6 +53,7 @@
 #![warn(missing_docs)]
 
 pub mod calculus;
+pub mod check;
 pub mod data;
 mod error;
 pub mod files;

@@ -1,0 +1,271 @@
+//! How far an analytic slope is from the numerical one along a line, with what rounding allows it to be.
+//!
+//! Along the line `t -> F(p + t d)` the *defect* of a step is the central difference of F less what the analytic gradient
+//! predicts for the points actually reached, so that rounding the points costs nothing. Its limit for small steps is the
+//! numerical slope less the analytic one: 0 for a right gradient. Steps go up by factors of 4 from the classic
+//! `cbrt(epsilon)` for as long as the function changes little; Richardson's extrapolation takes out the powers of the
+//! step, and of all entries of the tableau the one with the least error estimate counts (Ridders 1982).
+
+use crate::error::Result;
+
+/// A point of the line: F there, and what the analytic gradient predicts of `F - F(p)`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Point {
+    pub value: f64,
+    pub predicted: f64,
+}
+
+/// What is known of the function before the line is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ground {
+    /// F(p).
+    pub value: f64,
+    /// What rounding does to a value of F.
+    pub noise: f64,
+    /// The number type's epsilon.
+    pub epsilon: f64,
+}
+
+/// What was found along a line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Finding {
+    /// The numerical slope less the analytic one.
+    pub defect: f64,
+    /// How large the defect of a right gradient may be.
+    pub tolerance: f64,
+    /// The slope with which F changes over the largest step: what tolerance is small or large against.
+    pub scale: f64,
+    pub shape: Shape,
+}
+
+/// What F is like at the point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Shape {
+    Smooth,
+    /// The defects of the one-sided slopes differ.
+    Kink {
+        left: f64,
+        right: f64,
+    },
+}
+
+/// Steps of one tableau.
+const MOST_LEVELS: usize = 12;
+
+/// Steps that a tableau needs to be trusted.
+const FEWEST_LEVELS: usize = 4;
+
+/// A tolerance that is this share of the slope is precise enough.
+const PRECISE: f64 = 1e-3;
+
+/// What error estimates are multiplied by to be a tolerance.
+const SAFETY: f64 = 8.0;
+
+/// Steps grow until F has changed by this share of itself.
+const LARGE_CHANGE: f64 = 0.3;
+
+/// One step to both sides.
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    step: f64,
+    /// One-sided and central defects.
+    left: f64,
+    right: f64,
+    central: f64,
+    /// How far F moved, on the further side.
+    change: f64,
+    /// What rounding may do to the central defect.
+    noise: f64,
+}
+
+/// Looks along a line. `unit` is the size of the parameters there; `at(t)` gives the point reached with step t.
+pub(super) fn look_along(ground: Ground, unit: f64, mut at: impl FnMut(f64) -> Result<Point>) -> Result<Finding> {
+    let mut level = |step: f64| -> Result<Option<Level>> {
+        let (ahead, behind) = (at(step)?, at(-step)?);
+        Ok(measure(ground, step, ahead, behind))
+    };
+    let limit = |level: &Option<Level>| match level {
+        Some(level) => level.change > LARGE_CHANGE * ground.value.abs() && level.change > 1e3 * ground.noise,
+        None => true,
+    };
+    let mut step = unit * ground.epsilon.cbrt();
+    let mut first = level(step)?;
+    for _ in 0..MOST_LEVELS {
+        if !limit(&first) {
+            break;
+        }
+        step /= 64.0;
+        first = level(step)?;
+    }
+    let mut levels: Vec<Level> = first.into_iter().collect();
+    while levels.len() < MOST_LEVELS && !levels.is_empty() {
+        let next = level(step * 4f64.powi(levels.len() as i32))?;
+        let last = limit(&next);
+        levels.extend(next);
+        if last {
+            break;
+        }
+    }
+    if levels.is_empty() {
+        // Not finite however near: nothing can be said.
+        return Ok(Finding { defect: f64::NAN, tolerance: f64::INFINITY, scale: 0.0, shape: Shape::Smooth });
+    }
+    let scale = levels.last().map_or(0.0, |level| level.change / level.step);
+    let (mut defect, mut error) = extrapolate(&levels);
+    // Where the function is steep at once, as near a pole, finer steps are what is lacking.
+    for _ in 0..MOST_LEVELS {
+        if levels.len() >= FEWEST_LEVELS && SAFETY * error <= PRECISE * scale {
+            break;
+        }
+        step /= 4.0;
+        let Some(finer) = level(step)? else { break };
+        if finer.noise > error {
+            break;
+        }
+        levels.insert(0, finer);
+        (defect, error) = extrapolate(&levels);
+    }
+    let finest = levels[0];
+    let finding = Finding { defect, tolerance: SAFETY * error, scale, shape: Shape::Smooth };
+    if defect.abs() <= finding.tolerance {
+        return Ok(finding);
+    }
+    confirm(finding, finest, level)
+}
+
+/// A defect that tolerance does not explain is looked at with ever smaller steps: F may have structure finer than the
+/// steps so far. It stands if it is there at all of them, down to where rounding hides it.
+fn confirm(finding: Finding, finest: Level, mut level: impl FnMut(f64) -> Result<Option<Level>>) -> Result<Finding> {
+    const FINER: usize = 40;
+    let mut coarse = finest;
+    for _ in 0..FINER {
+        let Some(fine) = level(coarse.step / 4.0)? else { break };
+        let error = (fine.central - coarse.central).abs() / 3.0 + fine.noise;
+        let tolerance = SAFETY * error;
+        if SAFETY * fine.noise > finding.defect.abs() / 4.0 {
+            break;
+        }
+        if fine.central.abs() <= tolerance && tolerance <= finding.defect.abs() / 4.0 {
+            return Ok(Finding { defect: fine.central, tolerance, ..finding });
+        }
+        coarse = fine;
+    }
+    // A jump of the one-sided slopes that is there at the smallest step is no matter of curvature.
+    let jump = coarse.right - coarse.left;
+    let persists = level(coarse.step * 4.0)?.is_some_and(|wider| (wider.right - wider.left).abs() < 1.5 * jump.abs());
+    if persists && jump.abs() > 2.0 * SAFETY * coarse.noise && jump.abs() > finding.defect.abs() / 4.0 {
+        return Ok(Finding { shape: Shape::Kink { left: coarse.left, right: coarse.right }, ..finding });
+    }
+    Ok(finding)
+}
+
+fn measure(ground: Ground, step: f64, ahead: Point, behind: Point) -> Option<Level> {
+    if !(ahead.value.is_finite() && behind.value.is_finite()) {
+        return None;
+    }
+    let right = (ahead.value - ground.value - ahead.predicted) / step;
+    let left = (behind.value - ground.value - behind.predicted) / -step;
+    let change = (ahead.value - ground.value).abs().max((behind.value - ground.value).abs());
+    let central = (ahead.value - behind.value - (ahead.predicted - behind.predicted)) / (2.0 * step);
+    // Larger values of F round more.
+    let growth = 1.0 + change / ground.value.abs().max(f64::MIN_POSITIVE).max(change / 4.0);
+    let rounding = ground.epsilon * (ahead.predicted.abs() + behind.predicted.abs());
+    Some(Level { step, left, right, central, change, noise: (ground.noise * growth + rounding) / step })
+}
+
+/// The entry of the tableau with the least error estimate, and that estimate. Levels go from fine to coarse.
+fn extrapolate(levels: &[Level]) -> (f64, f64) {
+    let mut best = (levels[0].central, f64::INFINITY);
+    if let [only] = levels {
+        return (only.central, only.central.abs().max(only.noise));
+    }
+    let mut previous: Vec<f64> = Vec::new();
+    for level in levels.iter().rev() {
+        let mut row = vec![level.central];
+        for (j, before) in previous.iter().enumerate() {
+            let power = 16f64.powi(j as i32 + 1);
+            let entry = (power * row[j] - before) / (power - 1.0);
+            let spread = (entry - row[j]).abs().max((entry - before).abs());
+            let error = spread + 2.0 * level.noise;
+            if error < best.1 {
+                best = (entry, error);
+            }
+            row.push(entry);
+        }
+        previous = row;
+    }
+    best
+}
+
+/// How much rounding changes a function's values: the standard deviation of what is left of 7 values at tiny, even
+/// distances once their smooth part is differenced away (More and Wild 2011, "Estimating computational noise").
+pub(super) fn noise_of(values: &[f64; 7], epsilon: f64) -> f64 {
+    let mut differences = values.to_vec();
+    let mut estimates = Vec::new();
+    let mut gamma = 1.0;
+    for order in 1..values.len() {
+        differences = differences.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let k = order as f64;
+        gamma *= k / (2.0 * (2.0 * k - 1.0));
+        let mean_square = differences.iter().map(|d| d * d).sum::<f64>() / differences.len() as f64;
+        if order >= 3 {
+            estimates.push((gamma * mean_square).sqrt());
+        }
+    }
+    let largest = estimates.into_iter().fold(0.0, f64::max);
+    (2.0 * largest).max(epsilon * values[0].abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(f: impl Fn(f64) -> f64, x: f64, analytic: f64) -> Finding {
+        let values = std::array::from_fn(|k| f(x + k as f64 * 100.0 * f64::EPSILON));
+        let ground = Ground { value: f(x), noise: noise_of(&values, f64::EPSILON), epsilon: f64::EPSILON };
+        look_along(ground, x.abs().max(1.0), |t| {
+            let reached = x + t;
+            Ok(Point { value: f(reached), predicted: analytic * (reached - x) })
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_right_slope_has_no_defect_and_a_wrong_one_its_own() {
+        for (f, df, x) in [
+            (f64::sin as fn(f64) -> f64, f64::cos as fn(f64) -> f64, 0.7),
+            (f64::exp, f64::exp, 30.0),
+            (f64::ln, |x| 1.0 / x, 1e-6),
+            (|x| 1e12 + x * x, |x| 2.0 * x, 3.0),
+            (|x| (1e-6 * x).powi(2), |x| 2e-12 * x, 0.5),
+        ] {
+            let right = finding(f, x, df(x));
+            assert!(right.defect.abs() <= right.tolerance, "{x}: {right:?}");
+            assert!(right.tolerance < 1e-2 * right.scale.max(df(x).abs()), "{x}: {right:?}");
+            let wrong = finding(f, x, 2.0 * df(x));
+            assert!(wrong.defect.abs() > wrong.tolerance, "{x}: {wrong:?}");
+            assert!((wrong.defect + df(x)).abs() < 1e-2 * df(x).abs(), "{x}: {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_kink_is_told_from_fine_structure() {
+        assert!(
+            matches!(finding(f64::abs, 0.0, 1.0).shape, Shape::Kink { left, right } if left == -2.0 && right == 0.0)
+        );
+        // Smooth, but only below a step of 1e-4: the derivative exists.
+        let smooth = |x: f64| 1e-4 * (x / 1e-4).cosh().ln() + 100.0;
+        let near = |x: f64| if x.abs() < 0.05 { smooth(x) } else { x.abs() - 1e-4 * 2f64.ln() + 100.0 };
+        let x = 0.3e-4;
+        let found = finding(near, x, (x / 1e-4).tanh());
+        assert!(found.defect.abs() <= found.tolerance && found.shape == Shape::Smooth, "{found:?}");
+    }
+
+    #[test]
+    fn noise_is_measured_not_guessed() {
+        let rough = [1.0, 1.0 + 1e-9, 1.0 - 1e-9, 1.0 + 1e-9, 1.0, 1.0 - 1e-9, 1.0];
+        assert!((1e-10..1e-8).contains(&noise_of(&rough, f64::EPSILON)));
+        let line: [f64; 7] = std::array::from_fn(|k| 1.0 + k as f64);
+        assert!(noise_of(&line, f64::EPSILON) < 1e-14);
+    }
+}
