@@ -11,6 +11,59 @@ use common::program;
 /// Lines that each example prints.
 const LINES: &[(&str, &[&str])] = &[
     (
+        "01_derivatives",
+        &[
+            "   1  0.196611933241",
+            " 1e-2         3.6e-4  +1.00          1.0e-6  +2.00",
+            "Forward the error falls as h^1.00, central as h^2.00.",
+        ],
+    ),
+    (
+        "02_partial_derivatives",
+        &[
+            "100 points; at w = 1, b = 0 the loss is 90.878818",
+            "dloss/dw  -110.103084  -110.103084",
+            "dloss/db   -16.896153   -16.896153",
+            "w + 0.01   89.78114   -1.09768         -1.10103",
+        ],
+    ),
+    (
+        "03_gradient_vector",
+        &[
+            "w1  -2.285361   -2.285361  increase w1",
+            "w2   4.280463    4.280463  decrease w2",
+            "|gradient| = 5.507528",
+            " 100   0.01013",
+        ],
+    ),
+    (
+        "04_directional_derivatives",
+        &[
+            "steepest descent      (-0.6, -0.8)             -5.000000  -5.000000",
+            "orthogonal            (-0.8,  0.6)              0.000000  0.000000",
+            "          60      2.500000               2.500000",
+            "Of 360 directions the one at 0 degrees rises fastest: 5.000000.",
+        ],
+    ),
+    ("05_softmax_jacobian", &["class 1     2  0.628532", "   -0.145332    0.233480   -0.088148", "row 0 "]),
+    (
+        "06_what_grad_holds",
+        &[
+            "weight     [3, 4]          [3, 4]",
+            "a second one: the sum     Pending { passes: 2 }          2.067094",
+            "backward, no zero_grad    Stale { step: 1, passes: 1 }",
+            "-0.750622  -0.937811              0.498755              0.498755  0.498755",
+        ],
+    ),
+    (
+        "07_cross_entropy",
+        &[
+            "    3      3  0.630796        1   -0.369204  -0.369204",
+            "loss                       2.815252  90.088050   32.000000",
+            "+ 1000    NaN     NaN     NaN     NaN         0.23206 0.08537 0.05178 0.63080",
+        ],
+    ),
+    (
         "custom_loss",
         &["    1.0   0.761594   0.761594", "mse       clean       2.5069    0.9136", "outlier: row 100 of 100"],
     ),
