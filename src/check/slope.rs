@@ -47,6 +47,9 @@ pub(super) enum Shape {
         left: f64,
         right: f64,
     },
+    /// Its values are rounded by more than showed close by: it jumps about, or stands still for small steps and follows the
+    /// analytic gradient for larger ones.
+    Rounded,
 }
 
 /// Steps of one tableau.
@@ -58,8 +61,14 @@ const FEWEST_LEVELS: usize = 4;
 /// A tolerance that is this share of the slope is precise enough.
 const PRECISE: f64 = 1e-3;
 
-/// What error estimates are multiplied by to be a tolerance.
-const SAFETY: f64 = 8.0;
+/// A step of this share of the unit is none, whatever the point.
+const NOTHING: f64 = 1e-30;
+
+/// What the spread of extrapolated values is multiplied by to be a tolerance.
+const SAFETY: f64 = 16.0;
+
+/// How many times the noise of a difference may be exceeded by it.
+const NOISE_SAFETY: f64 = 6.0;
 
 /// Steps grow until F has changed by this share of itself.
 const LARGE_CHANGE: f64 = 0.3;
@@ -78,8 +87,14 @@ struct Level {
     noise: f64,
 }
 
-/// Looks along a line. `unit` is the size of the parameters there; `at(t)` gives the point reached with step t.
-pub(super) fn look_along(ground: Ground, unit: f64, mut at: impl FnMut(f64) -> Result<Point>) -> Result<Finding> {
+/// Looks along a line. `unit` is the size of the parameters there; smaller steps than `least` are lost in the rounding of
+/// the point; `at(t)` gives the point reached with step t.
+pub(super) fn look_along(
+    ground: Ground,
+    unit: f64,
+    least: f64,
+    mut at: impl FnMut(f64) -> Result<Point>,
+) -> Result<Finding> {
     let mut level = |step: f64| -> Result<Option<Level>> {
         let (ahead, behind) = (at(step)?, at(-step)?);
         Ok(measure(ground, step, ahead, behind))
@@ -88,10 +103,11 @@ pub(super) fn look_along(ground: Ground, unit: f64, mut at: impl FnMut(f64) -> R
         Some(level) => level.change > LARGE_CHANGE * ground.value.abs() && level.change > 1e3 * ground.noise,
         None => true,
     };
+    let least = least.max(NOTHING * unit);
     let mut step = unit * ground.epsilon.cbrt();
     let mut first = level(step)?;
     for _ in 0..MOST_LEVELS {
-        if !limit(&first) {
+        if !limit(&first) || step / 64.0 < least {
             break;
         }
         step /= 64.0;
@@ -111,52 +127,89 @@ pub(super) fn look_along(ground: Ground, unit: f64, mut at: impl FnMut(f64) -> R
         return Ok(Finding { defect: f64::NAN, tolerance: f64::INFINITY, scale: 0.0, shape: Shape::Smooth });
     }
     let scale = levels.last().map_or(0.0, |level| level.change / level.step);
-    let (mut defect, mut error) = extrapolate(&levels);
+    let (mut defect, mut tolerance) = extrapolate(&levels);
     // Where the function is steep at once, as near a pole, finer steps are what is lacking.
     for _ in 0..MOST_LEVELS {
-        if levels.len() >= FEWEST_LEVELS && SAFETY * error <= PRECISE * scale {
+        if levels.len() >= FEWEST_LEVELS && tolerance <= PRECISE * scale {
             break;
         }
         step /= 4.0;
+        if step < least {
+            break;
+        }
         let Some(finer) = level(step)? else { break };
-        if finer.noise > error {
+        if NOISE_SAFETY * finer.noise > tolerance {
             break;
         }
         levels.insert(0, finer);
-        (defect, error) = extrapolate(&levels);
+        (defect, tolerance) = extrapolate(&levels);
     }
     let finest = levels[0];
-    let finding = Finding { defect, tolerance: SAFETY * error, scale, shape: Shape::Smooth };
-    if defect.abs() <= finding.tolerance {
+    let finding = Finding { defect, tolerance, scale, shape: Shape::Smooth };
+    // Across a kink the central difference may be right by symmetry.
+    let kinked = levels.get(1).is_some_and(|wider| persists(&finest, wider)) && finest.jump() > INSIGNIFICANT * scale;
+    if defect.abs() <= finding.tolerance && !kinked {
         return Ok(finding);
     }
-    confirm(finding, finest, level)
+    let found = confirm(finding, finest, least, level)?;
+    let follows = levels.iter().any(|level| level.central.abs() < finest.central.abs() / 4.0);
+    if found.shape != Shape::Smooth {
+        return Ok(found);
+    }
+    let rough = roughness(&levels);
+    for level in &mut levels {
+        level.noise += rough / level.step;
+    }
+    let hidden = found.defect.abs() <= extrapolate(&levels).1;
+    if hidden || (finest.change == 0.0 && follows) {
+        return Ok(Finding { shape: Shape::Rounded, ..found });
+    }
+    Ok(found)
 }
 
-/// A defect that tolerance does not explain is looked at with ever smaller steps: F may have structure finer than the
-/// steps so far. It stands if it is there at all of them, down to where rounding hides it.
-fn confirm(finding: Finding, finest: Level, mut level: impl FnMut(f64) -> Result<Option<Level>>) -> Result<Finding> {
-    const FINER: usize = 40;
+/// A defect that tolerance does not explain, or a kink, is looked at with ever smaller steps: F may have structure finer
+/// than the steps so far. It stands if it is there at all of them, down to where rounding hides it.
+fn confirm(
+    finding: Finding,
+    finest: Level,
+    least: f64,
+    mut level: impl FnMut(f64) -> Result<Option<Level>>,
+) -> Result<Finding> {
+    let sought = finding.defect.abs().max(finest.jump());
     let mut coarse = finest;
-    for _ in 0..FINER {
+    while coarse.step / 4.0 >= least {
         let Some(fine) = level(coarse.step / 4.0)? else { break };
-        let error = (fine.central - coarse.central).abs() / 3.0 + fine.noise;
-        let tolerance = SAFETY * error;
-        if SAFETY * fine.noise > finding.defect.abs() / 4.0 {
+        if NOISE_SAFETY * fine.noise > sought / 4.0 {
             break;
         }
-        if fine.central.abs() <= tolerance && tolerance <= finding.defect.abs() / 4.0 {
+        let tolerance = SAFETY * (fine.central - coarse.central).abs() / 3.0 + NOISE_SAFETY * fine.noise;
+        if fine.central.abs() <= tolerance && tolerance <= sought / 4.0 && !persists(&fine, &coarse) {
             return Ok(Finding { defect: fine.central, tolerance, ..finding });
         }
         coarse = fine;
     }
     // A jump of the one-sided slopes that is there at the smallest step is no matter of curvature.
-    let jump = coarse.right - coarse.left;
-    let persists = level(coarse.step * 4.0)?.is_some_and(|wider| (wider.right - wider.left).abs() < 1.5 * jump.abs());
-    if persists && jump.abs() > 2.0 * SAFETY * coarse.noise && jump.abs() > finding.defect.abs() / 4.0 {
+    let kinked = level(coarse.step * 4.0)?.is_some_and(|wider| persists(&coarse, &wider));
+    if kinked && coarse.jump() > (sought / 4.0).max(INSIGNIFICANT * finding.scale) {
         return Ok(Finding { shape: Shape::Kink { left: coarse.left, right: coarse.right }, ..finding });
     }
     Ok(finding)
+}
+
+/// Whether the one-sided slopes differ at a step by more than rounding, and by as much as at a step four times as large:
+/// curvature would make it four times as much.
+fn persists(fine: &Level, wider: &Level) -> bool {
+    fine.jump() > 16.0 * NOISE_SAFETY * fine.noise && wider.jump() < 1.5 * fine.jump()
+}
+
+/// A jump of the one-sided slopes below this share of the slope is left to curvature.
+const INSIGNIFICANT: f64 = 1e-2;
+
+impl Level {
+    /// How far the one-sided slopes are apart.
+    fn jump(&self) -> f64 {
+        (self.right - self.left).abs()
+    }
 }
 
 fn measure(ground: Ground, step: f64, ahead: Point, behind: Point) -> Option<Level> {
@@ -173,11 +226,23 @@ fn measure(ground: Ground, step: f64, ahead: Point, behind: Point) -> Option<Lev
     Some(Level { step, left, right, central, change, noise: (ground.noise * growth + rounding) / step })
 }
 
-/// The entry of the tableau with the least error estimate, and that estimate. Levels go from fine to coarse.
+/// Rounding that shows along this line: a second difference that is more than the next larger step's explains. Curvature
+/// makes it 16 times smaller at a quarter of the step, a kink 4 times.
+fn roughness(levels: &[Level]) -> f64 {
+    let second = |level: &Level| (level.right - level.left) * level.step;
+    let at_kink = |fine: f64, wide: f64| (3.2..4.8).contains(&(wide / fine));
+    let excess = |three: &[Level]| {
+        let (fine, wide, wider) = (second(&three[0]), second(&three[1]), second(&three[2]));
+        if at_kink(fine, wide) && at_kink(wide, wider) { 0.0 } else { (fine.abs() - wide.abs() / 8.0).max(0.0) / 2.0 }
+    };
+    levels.windows(3).take(3).map(excess).fold(0.0, f64::max)
+}
+
+/// The entry of the tableau with the least tolerance, and that. Levels go from fine to coarse.
 fn extrapolate(levels: &[Level]) -> (f64, f64) {
     let mut best = (levels[0].central, f64::INFINITY);
     if let [only] = levels {
-        return (only.central, only.central.abs().max(only.noise));
+        return (only.central, SAFETY * only.central.abs().max(only.noise));
     }
     let mut previous: Vec<f64> = Vec::new();
     for level in levels.iter().rev() {
@@ -186,9 +251,9 @@ fn extrapolate(levels: &[Level]) -> (f64, f64) {
             let power = 16f64.powi(j as i32 + 1);
             let entry = (power * row[j] - before) / (power - 1.0);
             let spread = (entry - row[j]).abs().max((entry - before).abs());
-            let error = spread + 2.0 * level.noise;
-            if error < best.1 {
-                best = (entry, error);
+            let tolerance = SAFETY * spread + NOISE_SAFETY * level.noise;
+            if tolerance < best.1 {
+                best = (entry, tolerance);
             }
             row.push(entry);
         }
@@ -196,6 +261,9 @@ fn extrapolate(levels: &[Level]) -> (f64, f64) {
     }
     best
 }
+
+/// Roundings that any value of a loss has been through.
+const ROUNDINGS: f64 = 16.0;
 
 /// How much rounding changes a function's values: the standard deviation of what is left of 7 values at tiny, even
 /// distances once their smooth part is differenced away (More and Wild 2011, "Estimating computational noise").
@@ -213,7 +281,7 @@ pub(super) fn noise_of(values: &[f64; 7], epsilon: f64) -> f64 {
         }
     }
     let largest = estimates.into_iter().fold(0.0, f64::max);
-    (2.0 * largest).max(epsilon * values[0].abs())
+    (2.0 * largest).max(ROUNDINGS * epsilon * values[0].abs())
 }
 
 #[cfg(test)]
@@ -223,7 +291,7 @@ mod tests {
     fn finding(f: impl Fn(f64) -> f64, x: f64, analytic: f64) -> Finding {
         let values = std::array::from_fn(|k| f(x + k as f64 * 100.0 * f64::EPSILON));
         let ground = Ground { value: f(x), noise: noise_of(&values, f64::EPSILON), epsilon: f64::EPSILON };
-        look_along(ground, x.abs().max(1.0), |t| {
+        look_along(ground, x.abs().max(1.0), 64.0 * f64::EPSILON * x.abs(), |t| {
             let reached = x + t;
             Ok(Point { value: f(reached), predicted: analytic * (reached - x) })
         })

@@ -83,9 +83,12 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
         let weight = self.class_weight::<T>(label);
         let log_sum_exp = kernels::softmax(logits, gradient);
         if self.label_smoothing == 0.0 {
-            // sum_c w_c t_c (softmax - onehot_c) with the whole target on one class.
-            let loss = weight * (log_sum_exp - logits[label]);
-            gradient[label] -= T::one();
+            // softmax - onehot. For a label that is nearly certain both the loss and the label's `p - 1` are differences
+            // of nearly equal numbers: the other classes' probabilities have them exactly.
+            let others: T = gradient.iter().enumerate().filter(|(class, _)| *class != label).map(|(_, &p)| p).sum();
+            let certain = others < T::from_f64(0.5);
+            let loss = weight * if certain { -(-others).ln_1p() } else { log_sum_exp - logits[label] };
+            gradient[label] = -others;
             if self.class_weights.is_some() {
                 kernels::scale(gradient, weight);
             }
