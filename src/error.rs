@@ -101,6 +101,18 @@ pub enum ErrorKind {
         /// The remedy, or empty.
         help: String,
     },
+    /// A feature that is infinite or NaN.
+    #[error(
+        "row {row}, feature {feature}: {value} is not finite\nhelp: rows and features count from 0; mend the value or leave its row out"
+    )]
+    Feature {
+        /// The row, from 0.
+        row: usize,
+        /// The feature, from 0.
+        feature: usize,
+        /// The value found.
+        value: f64,
+    },
     /// A loss or gradient that is not finite, found before it could reach a parameter.
     #[error("step {step} (epoch {epoch}): {what}{}", help_line(.help))]
     NonFinite {
@@ -110,11 +122,17 @@ pub enum ErrorKind {
         epoch: usize,
         /// What is not finite, and where it came from.
         what: String,
+        /// Where it came from, as facts.
+        culprit: Culprit,
         /// The remedy.
         help: String,
     },
     /// A run whose loss grew instead of falling.
-    #[error("the run diverged: the loss rose from {first} to {last} by epoch {epoch}{}", help_line(.help))]
+    #[error(
+        "the run diverged: the loss rose from {first} to {last} by epoch {epoch}{}{}",
+        because(.culprit),
+        help_line(.help)
+    )]
     Diverged {
         /// The loss before the first step.
         first: f64,
@@ -122,6 +140,8 @@ pub enum ErrorKind {
         last: f64,
         /// The epoch, from 1.
         epoch: usize,
+        /// A value so far from all others that it alone explains it, if there is one.
+        culprit: Option<Culprit>,
         /// The remedy.
         help: String,
     },
@@ -155,6 +175,54 @@ pub enum ErrorKind {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// Why a loss or gradient is not finite, or a run diverged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A value in the data: far from all others, or too large by itself.
+    Data,
+    /// An overflow on the way through the model, of ordinary data and parameters.
+    Overflow,
+    /// A parameter that had grown too large before.
+    Diverged,
+}
+
+/// Where a loss or gradient that is not finite came from, as far as it can be known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Culprit {
+    /// What was at fault.
+    pub cause: Cause,
+    /// The row of the data set, from 0.
+    pub row: Option<usize>,
+    /// The row's file and line, with the feature's column, where they are known.
+    pub place: Option<Place>,
+    /// The feature, from 0; none where the target is at fault.
+    pub feature: Option<usize>,
+    /// The feature's name, or `target`.
+    pub column: Option<String>,
+    /// The value at fault: of the feature or target, or of the parameter that diverged.
+    pub value: Option<f64>,
+    /// The parameter, and the element's index in it row by row.
+    pub parameter: Option<(String, usize)>,
+}
+
+impl fmt::Display for Culprit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.place, self.row, &self.column) {
+            (Some(place), ..) => write!(f, "{place}"),
+            (None, Some(row), Some(column)) => write!(f, "row {row}, column \"{column}\""),
+            (None, Some(row), None) => write!(f, "row {row}"),
+            (None, None, _) => f.write_str("the data"),
+        }
+    }
+}
+
+fn because(culprit: &Option<Culprit>) -> String {
+    let value = |culprit: &Culprit| culprit.value.map_or(String::new(), |value| format!(" is {value:e}"));
+    culprit.as_ref().map_or(String::new(), |culprit| {
+        format!("; {culprit}{}, far from every other value of its column", value(culprit))
+    })
 }
 
 /// A place in a data file: file, line and column, as far as each is known.

@@ -67,7 +67,7 @@ mod scalar;
 pub mod train;
 
 pub use data::Dataset;
-pub use error::{Error, ErrorKind, Place, Result};
+pub use error::{Cause, Culprit, Error, ErrorKind, Place, Result};
 pub use loss::{
     BinaryCrossEntropy, CrossEntropy, Huber, Loss, LossValue, Mse, Reduction, RowLoss, Target, TargetKind, Targets,
 };

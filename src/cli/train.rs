@@ -11,7 +11,7 @@ use gradus::train::{
     BatchSize, LogFormat, LogHeader, NonFinite, Observer, Progress, Report, RunLog, StopReason, TrainConfig, Trainer,
     curvature,
 };
-use gradus::{Error, ErrorKind, Result, Scalar, Sgd, SgdConfig};
+use gradus::{Cause, Error, ErrorKind, Result, Scalar, Sgd, SgdConfig};
 use serde_json::{Value, json};
 
 use super::interrupt::Interrupt;
@@ -290,11 +290,12 @@ fn with_stable_rate<T: Scalar>(error: Error, prepared: &Prepared<T>, settings: &
     let stable = (1.0 + settings.momentum.factor()) / curvature.of_batch(batch);
     let advice = format!("for this data --lr {stable:.2e} is stable; without --lr one is chosen");
     match error.kind() {
-        ErrorKind::NonFinite { step, epoch, what, .. } => {
-            ErrorKind::NonFinite { step: *step, epoch: *epoch, what: what.clone(), help: advice }.into()
+        ErrorKind::NonFinite { step, epoch, what, culprit, .. } if culprit.cause == Cause::Diverged => {
+            let (what, culprit) = (what.clone(), culprit.clone());
+            ErrorKind::NonFinite { step: *step, epoch: *epoch, what, culprit, help: advice }.into()
         }
-        ErrorKind::Diverged { first, last, epoch, .. } => {
-            ErrorKind::Diverged { first: *first, last: *last, epoch: *epoch, help: advice }.into()
+        ErrorKind::Diverged { first, last, epoch, culprit: None, .. } => {
+            ErrorKind::Diverged { first: *first, last: *last, epoch: *epoch, culprit: None, help: advice }.into()
         }
         _ => error,
     }

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, ErrorKind, Place, Result};
 use crate::loss::Targets;
 use crate::scalar::Scalar;
 
@@ -33,7 +33,7 @@ impl<T: Scalar> Dataset<T> {
     /// Rows with values to predict: features `[rows, features]`, values `[rows, outputs]`.
     ///
     /// # Errors
-    /// If there are no rows, their numbers differ, or a feature is not finite.
+    /// If there are no rows, or their numbers differ; [`Feature`](ErrorKind::Feature) if a feature is not finite.
     pub fn with_values(features: Array2<T>, values: Array2<T>) -> Result<Self> {
         let rows = values.nrows();
         let values = values.as_standard_layout().into_owned();
@@ -43,7 +43,7 @@ impl<T: Scalar> Dataset<T> {
     /// Rows with classes to predict: features `[rows, features]`, class indices `[rows]` from 0.
     ///
     /// # Errors
-    /// If there are no rows, their numbers differ, or a feature is not finite.
+    /// If there are no rows, or their numbers differ; [`Feature`](ErrorKind::Feature) if a feature is not finite.
     pub fn with_classes(features: Array2<T>, classes: Vec<usize>) -> Result<Self> {
         let rows = classes.len();
         Dataset::new(features, TargetData::Classes(classes), rows)
@@ -57,9 +57,8 @@ impl<T: Scalar> Dataset<T> {
             let why = format!("{} rows: there must be at least 1 and fewer than 2^32", features.nrows());
             return Err(Error::setting("data", why));
         }
-        if let Some(((row, column), value)) = features.indexed_iter().find(|(_, value)| !value.is_finite()) {
-            let why = format!("row {row}, feature {column} is {value}; features must be finite");
-            return Err(Error::setting("data", why));
+        if let Some(((row, feature), value)) = features.indexed_iter().find(|(_, value)| !value.is_finite()) {
+            return Err(ErrorKind::Feature { row, feature, value: value.as_f64() }.into());
         }
         let feature_names = (1..=features.ncols()).map(|c| format!("c{c}")).collect();
         let features = features.as_standard_layout().into_owned();

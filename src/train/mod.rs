@@ -5,9 +5,11 @@ mod blame;
 mod config;
 mod curvature;
 mod event;
+mod guard;
 mod log;
 #[cfg(feature = "cli")]
 mod progress;
+mod report;
 mod stopping;
 mod sums;
 mod trainer;
@@ -18,5 +20,6 @@ pub use event::{EpochEvent, Observer, RunEnd, RunStart, RunWarning, StepEvent, S
 pub use log::{LogFormat, LogHeader, RunLog};
 #[cfg(feature = "cli")]
 pub use progress::Progress;
+pub use report::Report;
 pub use sums::mean_loss;
-pub use trainer::{Report, Trainer};
+pub use trainer::Trainer;

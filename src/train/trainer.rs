@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::blame::blame_non_finite;
+use super::blame::{FailedStep, Verdict, outlier, trace, trace_update};
 use super::config::{NonFinite, TrainConfig};
 use super::event::{EpochEvent, Observer, RunEnd, RunStart, RunWarning, StepEvent, StopReason};
+use super::guard::Guard;
+use super::report::Report;
 use super::stopping::{Stopping, restore, snapshot};
 use super::sums::{Accumulator, mean_loss};
 use crate::data::{Dataset, permutation};
@@ -15,27 +17,6 @@ use crate::loss::{Loss, Targets};
 use crate::model::{Model, accumulate, parameter_count, zero_grad};
 use crate::optim::{Optimizer, grad_norm};
 use crate::scalar::Scalar;
-
-/// What a run came to.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Report {
-    /// Why it ended. A run that diverged is an error and leaves no report.
-    pub reason: StopReason,
-    /// Steps taken.
-    pub steps: u64,
-    /// Epochs begun.
-    pub epochs: usize,
-    /// The epoch whose parameters were put back, under patience.
-    pub best_epoch: Option<usize>,
-    /// Steps left out under [`NonFinite::Skip`].
-    pub skipped_steps: u64,
-    /// The mean loss of the training rows under the final parameters.
-    pub loss: f64,
-    /// `loss` plus the optimizer's penalty: what was minimised.
-    pub objective: f64,
-    /// Seconds from the first step to the last.
-    pub seconds: f64,
-}
 
 /// Trains a model: epochs of effective batches, each cut into micro-batches, one step for each.
 ///
@@ -120,12 +101,15 @@ impl<'a, T: Scalar> Trainer<'a, T> {
             base_lr: optimizer.lr(),
             config: self.config,
             initial: snapshot(model.parameters()),
+            guard: Guard::new(snapshot(model.parameters())),
             targets: data.targets(),
             validation: self.validation,
             interrupt: self.interrupt,
             observer,
             started: Instant::now(),
             first_loss: None,
+            last_loss: None,
+            first_skipped: None,
             near_optimum: false,
             epoch: 0,
             skipped_steps: 0,
@@ -153,6 +137,11 @@ struct Run<'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
     started: Instant,
     /// The loss of the first effective batch.
     first_loss: Option<f64>,
+    /// The loss of the last effective batch that was stepped with.
+    last_loss: Option<f64>,
+    /// The first step that was left out.
+    first_skipped: Option<Error>,
+    guard: Guard<T>,
     /// Whether a full batch has shown the objective to be near its least value.
     near_optimum: bool,
     epoch: usize,
@@ -195,7 +184,11 @@ where
                 permutation(&mut order, self.data.rows(), self.config.seed, epoch);
             }
             let started = Instant::now();
-            let Some(sums) = self.one_epoch(&order)? else {
+            let sums = self.one_epoch(&order)?;
+            if let Some(element) = self.guard.look(self.model.parameters_mut()) {
+                self.update_overflowed(element)?;
+            }
+            let Some(sums) = sums else {
                 // As it stands: the best parameters are for a run that was let go on.
                 return Ok(Outcome { reason: StopReason::Interrupted, best_epoch: None });
             };
@@ -260,13 +253,18 @@ where
             return self.non_finite(rows, loss);
         }
         self.first_loss.get_or_insert(loss);
+        self.last_loss = Some(loss);
         if rows.len() == self.data.rows() {
             self.near_optimum = self.is_near_optimum(loss);
         }
         self.config.clip.apply(self.model.parameters_mut());
         let lr = self.config.schedule.lr(self.base_lr, self.optimizer.steps());
         self.optimizer.set_lr(lr);
+        self.guard.before(self.model.parameters(), lr * norm);
         let step = self.optimizer.step(self.model.parameters_mut())?;
+        if let Some(element) = self.guard.after(self.model.parameters_mut(), rows.len()) {
+            return self.update_overflowed(element);
+        }
         epoch.loss += loss_sum;
         epoch.weight += weight;
         epoch.grad_norm = norm;
@@ -286,17 +284,31 @@ where
         gap <= (optimality.tolerance * objective).max(NOTHING * self.first_loss.unwrap_or(0.0))
     }
 
-    /// Stops or skips, before the step reaches the parameters.
+    /// A loss or gradient that is not finite: nothing of it reaches the parameters.
     fn non_finite(&mut self, rows: &[u32], loss: f64) -> Result<()> {
-        let step = self.optimizer.steps() + 1;
-        let (what, help) = blame_non_finite(&*self.model, self.loss, self.data, rows, loss);
+        let grown = self.last_loss.zip(self.first_loss).is_some_and(|(last, first)| last > DIVERGED * first);
+        let verdict = trace(&*self.model, self.loss, self.data, &FailedStep { rows, loss, grown });
         zero_grad(self.model.parameters_mut());
+        self.leave_out(self.optimizer.steps() + 1, verdict)
+    }
+
+    /// An update that overflowed: the guard has put the last finite values back.
+    fn update_overflowed(&mut self, element: (usize, usize)) -> Result<()> {
+        let verdict = trace_update(self.model.parameters(), element, self.optimizer.lr());
+        self.leave_out(self.optimizer.steps(), verdict)
+    }
+
+    /// Stops, or leaves the step out, counts it, and tells of the first.
+    fn leave_out(&mut self, step: u64, verdict: Verdict) -> Result<()> {
+        let Verdict { culprit, what, help } = verdict;
+        let message = format!("step {step} (epoch {}) left out: {what}", self.epoch);
+        let error = ErrorKind::NonFinite { step, epoch: self.epoch, what, culprit, help }.into();
         if self.config.non_finite == NonFinite::Stop {
-            return Err(ErrorKind::NonFinite { step, epoch: self.epoch, what, help }.into());
+            return Err(error);
         }
         self.skipped_steps += 1;
-        if self.skipped_steps == 1 {
-            let message = format!("step {step} (epoch {}) left out: {what}", self.epoch);
+        if self.first_skipped.is_none() {
+            self.first_skipped = Some(error);
             self.observer.warning(&RunWarning { code: "non_finite_step", step, message })?;
         }
         Ok(())
@@ -307,6 +319,9 @@ where
         let seconds = self.started.elapsed().as_secs_f64();
         self.optimizer.set_lr(self.base_lr);
         let outcome = outcome.and_then(|outcome| {
+            if let (Some(error), None) = (self.first_skipped.take(), self.last_loss) {
+                return Err(error); // No step was left to take.
+            }
             let loss = mean_loss(&*self.model, self.loss, self.data);
             self.check_divergence(loss)?;
             Ok((outcome, loss))
@@ -334,6 +349,8 @@ where
 
     /// Refuses a final loss that is not finite or well above the loss of the starting parameters.
     fn check_divergence(&mut self, last: f64) -> Result<()> {
+        // The rows that were left out may cost anything: the others decide.
+        let last = if self.skipped_steps > 0 { self.last_loss.unwrap_or(last) } else { last };
         let first_batch = self.first_loss.unwrap_or(f64::INFINITY);
         if last <= first_batch {
             return Ok(());
@@ -346,11 +363,15 @@ where
         if last.is_finite() && last <= DIVERGED * first {
             return Ok(());
         }
-        let help = format!(
-            "the learning rate {} is too large for this data: lower it, or leave it out to have it chosen",
-            self.base_lr
-        );
-        Err(ErrorKind::Diverged { first, last, epoch: self.epoch, help }.into())
+        let culprit = outlier(self.data);
+        let help = match &culprit {
+            Some(_) => "mend the value or leave its row out".to_owned(),
+            None => format!(
+                "the learning rate {} is too large for this data: lower it, or leave it out to have it chosen",
+                self.base_lr
+            ),
+        };
+        Err(ErrorKind::Diverged { first, last, epoch: self.epoch, culprit, help }.into())
     }
 }
 
