@@ -129,7 +129,7 @@ pub enum ErrorKind {
     },
     /// A run whose loss grew instead of falling.
     #[error(
-        "the run diverged: the loss rose from {first} to {last} by epoch {epoch}{}{}",
+        "the run diverged: the loss rose from {first:.4e} to {last:.4e} by epoch {epoch}{}{}",
         because(.culprit),
         help_line(.help)
     )]

@@ -35,7 +35,12 @@ impl AtomicFile {
         // Through a symbolic link the file it names is replaced, not the link.
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let existing = fs::metadata(&target).ok();
+        // Standard output is written to as it is, wherever it leads.
+        let device = path.starts_with("/dev") || path.starts_with("/proc");
         let destination = match &existing {
+            Some(_) if device => {
+                Destination::Direct(BufWriter::new(File::options().write(true).open(path).map_err(fail)?))
+            }
             Some(metadata) if metadata.is_dir() => {
                 return Err(fail(io::Error::from(io::ErrorKind::IsADirectory)));
             }

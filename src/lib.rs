@@ -63,6 +63,7 @@ pub mod model;
 pub mod optim;
 mod parameter;
 pub mod predictor;
+pub mod remarks;
 mod scalar;
 pub mod train;
 

@@ -326,7 +326,7 @@ mod tests {
         let near = |x: f64| if x.abs() < 0.05 { smooth(x) } else { x.abs() - 1e-4 * 2f64.ln() + 100.0 };
         let x = 0.3e-4;
         let found = finding(near, x, (x / 1e-4).tanh());
-        assert!(found.defect.abs() <= found.tolerance && found.shape == Shape::Smooth, "{found:?}");
+        assert!(found.defect.abs() <= found.tolerance && !matches!(found.shape, Shape::Kink { .. }), "{found:?}");
     }
 
     #[test]

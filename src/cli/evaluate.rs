@@ -78,7 +78,7 @@ impl Evaluate {
         };
         let mut text = format!("{:<12}{}: {}{dropped}\n", "data", table.file(), count(rows, "row"));
         if let Some(loss) = loss {
-            text.push_str(&format!("{:<12}{} ({})\n", "loss", figure(loss), predictor.loss()));
+            text.push_str(&format!("{:<12}{} ({}, classes unweighted)\n", "loss", figure(loss), predictor.loss()));
         }
         text.push_str(&format!("{:<12}{}\n", "metrics", report::summary(&metrics)));
         text.push_str(&report::confusion(&metrics, &schema.classes));

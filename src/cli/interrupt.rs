@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use gradus::remarks::remark;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -22,7 +23,9 @@ impl Interrupt {
                 .and_then(|_| flag::register(signal, Arc::clone(&interrupt.flag)))
                 .and_then(|_| flag::register_usize(signal, Arc::clone(&interrupt.signal), signal as usize));
             if let Err(error) = registered {
-                eprintln!("warning: signal {signal} cannot be caught ({error}): it will end the run without a model");
+                remark(format!(
+                    "warning: signal {signal} cannot be caught ({error}): it will end the run without a model"
+                ));
             }
         }
         interrupt

@@ -1,5 +1,6 @@
 //! The commands, on the public API alone.
 
+mod balance;
 mod evaluate;
 mod inspect;
 mod interrupt;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use gradus::ErrorKind;
+use gradus::remarks::remark;
 
 use output::Failure;
 
@@ -61,7 +63,7 @@ pub fn run() -> ExitCode {
         // Whoever read the output has had enough of it, as `head` does.
         Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(Failure::Error(error)) => {
-            eprintln!("error: {error}");
+            remark(format!("error: {error}"));
             match error.kind() {
                 ErrorKind::Setting { .. } => ExitCode::from(2),
                 _ => ExitCode::from(1),

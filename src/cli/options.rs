@@ -29,7 +29,7 @@ pub struct ReadOptions {
     #[arg(long, value_name = "C", value_parser = single_byte)]
     comment: Option<u8>,
     /// Cells that are missing values, besides the empty one [default: NA,N/A,NaN,nan,null,?]
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', allow_hyphen_values = true)]
     na: Option<Vec<String>>,
 }
 
@@ -129,7 +129,7 @@ pub struct ModelOptions {
 pub struct OptimizerOptions {
     /// The learning rate; auto takes it from the curvature, with momentum, schedule, batch size and epochs to match where
     /// they are not given. With a number: momentum 0, constant, batches of 32, 100 epochs
-    #[arg(long, value_name = "X|auto", default_value = "auto")]
+    #[arg(long, value_name = "X|auto", default_value = "auto", allow_hyphen_values = true)]
     pub lr: LearningRate,
     /// The share of the last step's direction that is kept [default: 0, or chosen]
     #[arg(long, value_name = "X", value_parser = non_negative)]

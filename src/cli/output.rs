@@ -76,9 +76,22 @@ pub fn refuse_same_files(inputs: &[&Path], outputs: &[Option<&Path>]) -> gradus:
     Ok(())
 }
 
+/// Where a file that is not there yet would be.
+fn to_be(path: &Path) -> Option<(std::path::PathBuf, std::ffi::OsString)> {
+    let folder = match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) => folder,
+        None => return None,
+    };
+    // A folder that is not there is told of when the file is written.
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    Some((folder, path.file_name()?.to_owned()))
+}
+
 fn same_file(a: &Path, b: &Path) -> bool {
     match (a.canonicalize(), b.canonicalize()) {
         (Ok(a), Ok(b)) => a.is_file() && a == b,
-        _ => a == b,
+        (Err(_), Err(_)) => to_be(a) == to_be(b),
+        _ => false,
     }
 }

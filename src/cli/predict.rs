@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use gradus::data::Unknown;
 use gradus::files::AtomicFile;
 use gradus::predictor::{Predictions, Predictor, SavedPredictor};
+use gradus::remarks::remark;
 use gradus::{Error, Scalar};
 use serde_json::{Value, json};
 
@@ -76,7 +77,7 @@ impl Predict {
         self.write(&mut file, &predictions, &schema.classes).map_err(unwritable)?;
         file.commit()?;
         if !self.quiet {
-            eprintln!("{} predictions saved to {}", table.rows(), Path::display(path));
+            remark(format!("{} predictions saved to {}", table.rows(), Path::display(path)));
         }
         Ok(())
     }
@@ -91,23 +92,31 @@ fn number<T: Scalar>(value: T) -> String {
     format!("{value:?}")
 }
 
+/// What the writer ran into, as it was: a closed pipe must be known as one.
+fn cause(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
+}
+
 fn write_csv<T: Scalar>(out: impl Write, predictions: &Predictions<T>, classes: &[String]) -> io::Result<()> {
     let mut writer = csv::Writer::from_writer(out);
     let header = classes.iter().map(|class| format!("p({class})"));
-    writer.write_record(["prediction".to_owned()].into_iter().chain(header))?;
+    writer.write_record(["prediction".to_owned()].into_iter().chain(header)).map_err(cause)?;
     match predictions {
         Predictions::Values(values) => {
             for &value in values {
-                writer.write_record([number(value)])?;
+                writer.write_record([number(value)]).map_err(cause)?;
             }
         }
         Predictions::Classes { likeliest, probabilities } => {
             for (&class, row) in likeliest.iter().zip(probabilities.rows()) {
-                writer.write_field(&classes[class])?;
+                writer.write_field(&classes[class]).map_err(cause)?;
                 for &p in row {
-                    writer.write_field(number(p))?;
+                    writer.write_field(number(p)).map_err(cause)?;
                 }
-                writer.write_record(None::<&[u8]>)?;
+                writer.write_record(None::<&[u8]>).map_err(cause)?;
             }
         }
     }

@@ -8,8 +8,9 @@ use gradus::data::{
     Task, split,
 };
 use gradus::model::Model;
-use gradus::{Error, Init, Linear, Loss, Result, Scalar, Target};
+use gradus::{Error, Init, Linear, Loss, Result, Scalar};
 
+use super::balance::Balance;
 use super::losses::{Entry, LossSettings};
 use super::options::{ClassWeight, ColumnOptions, InitChoice, ModelOptions, ReadOptions, Validation};
 
@@ -22,12 +23,31 @@ pub struct Prepared<T: Scalar> {
     /// Training rows, standardised if asked for.
     pub data: Dataset<T>,
     pub validation: Option<Dataset<T>>,
+    own_weights: Option<OwnWeights<T>>,
     pub standardizer: Option<Standardizer>,
     pub loss: Box<dyn Loss<T>>,
     pub loss_name: &'static str,
     /// Not yet trained.
     pub model: Linear<T>,
     pub load_seconds: f64,
+}
+
+/// The rows' weights before classes were balanced by them.
+struct OwnWeights<T> {
+    training: Option<Vec<T>>,
+    validation: Option<Vec<T>>,
+}
+
+impl<T: Scalar> Prepared<T> {
+    /// Gives the rows their own weights back: what is measured is not balanced.
+    pub fn unbalance(&mut self) -> Result<()> {
+        let Some(own) = self.own_weights.take() else { return Ok(()) };
+        self.data.replace_weights(own.training)?;
+        if let Some(validation) = &mut self.validation {
+            validation.replace_weights(own.validation)?;
+        }
+        Ok(())
+    }
 }
 
 /// What was read.
@@ -95,8 +115,7 @@ pub fn prepare<T: Scalar>(request: &Request<'_>) -> Result<Prepared<T>> {
     drop(table);
 
     let entry = Entry::<T>::find(&model_options.loss, role_of(schema.task)).expect("every task has a loss");
-    let (mut data, settings) = weigh_classes(encoded.data, &schema, model_options)?;
-    let loss = entry.build(settings)?;
+    let mut data = encoded.data;
     let mut validation = None;
     match &columns.validation {
         Some(Validation::Fraction(fraction)) => {
@@ -113,6 +132,23 @@ pub fn prepare<T: Scalar>(request: &Request<'_>) -> Result<Prepared<T>> {
         }
         None => {}
     }
+    check_weight(&data, "training", &source.file)?;
+    if let Some(validation) = &validation {
+        check_weight(validation, "validation", &source.file)?;
+    }
+    let mut settings = LossSettings { class_weights: None, label_smoothing: model_options.label_smoothing };
+    let mut own_weights = None;
+    if model_options.class_weight == Some(ClassWeight::Balanced) {
+        let balance = Balance::of(&data, &schema)?;
+        if schema.task == Task::Multiclass {
+            settings.class_weights = Some(balance.weights().to_vec());
+        } else {
+            let own = balance.put_on_rows(&mut data)?;
+            let of_validation = validation.as_mut().map(|data| balance.put_on_rows(data)).transpose()?;
+            own_weights = Some(OwnWeights { training: own, validation: of_validation.flatten() });
+        }
+    }
+    let loss = entry.build(settings)?;
     let standardizer = columns
         .standardizes()
         .then(|| if model_options.no_bias { Standardizer::fit_without_shift(&data) } else { Standardizer::fit(&data) });
@@ -131,6 +167,7 @@ pub fn prepare<T: Scalar>(request: &Request<'_>) -> Result<Prepared<T>> {
         notes,
         data,
         validation,
+        own_weights,
         standardizer,
         loss,
         loss_name: entry.name,
@@ -165,43 +202,13 @@ fn new_model<T: Scalar>(schema: &Schema, options: &ModelOptions, request: &Reque
     Ok(model)
 }
 
-/// `--class-weight balanced`: rows over classes times the rows of the class. Cross-entropy takes them as class weights, a
-/// loss of two classes as the rows' weights, which gives the same mean.
-fn weigh_classes<T: Scalar>(
-    data: Dataset<T>,
-    schema: &Schema,
-    options: &ModelOptions,
-) -> Result<(Dataset<T>, LossSettings)> {
-    let mut settings = LossSettings { class_weights: None, label_smoothing: options.label_smoothing };
-    let Some(ClassWeight::Balanced) = options.class_weight else { return Ok((data, settings)) };
-    if schema.task == Task::Regression {
-        return Err(Error::setting("--class-weight", "the target is a number, not classes"));
+/// Refuses rows that all weigh nothing: a split may leave a part with such rows alone.
+fn check_weight<T: Scalar>(data: &Dataset<T>, what: &str, file: &str) -> Result<()> {
+    if (0..data.rows()).any(|row| data.weight(row) > T::zero()) {
+        return Ok(());
     }
-    let class_of: Vec<usize> = {
-        let targets = data.targets();
-        let class = |row| match targets.row(row) {
-            Target::Class(class) => class,
-            Target::Values(values) => usize::from(values[0] > T::zero()),
-        };
-        (0..data.rows()).map(class).collect()
-    };
-    let mut counts = vec![0.0; schema.classes.len()];
-    for (row, &class) in class_of.iter().enumerate() {
-        counts[class] += data.weight(row).as_f64();
-    }
-    let total: f64 = counts.iter().sum();
-    if let Some(class) = counts.iter().position(|count| *count == 0.0) {
-        let why = format!("the rows of class \"{}\" have no weight", schema.classes[class]);
-        return Err(Error::setting("--class-weight", why));
-    }
-    let weights: Vec<f64> = counts.iter().map(|count| total / (counts.len() as f64 * count)).collect();
-    if schema.task == Task::Multiclass {
-        settings.class_weights = Some(weights);
-        return Ok((data, settings));
-    }
-    let weight = |(row, &class): (usize, &usize)| T::from_f64(data.weight(row).as_f64() * weights[class]);
-    let row_weights = class_of.iter().enumerate().map(weight).collect();
-    Ok((data.weighted(row_weights)?, settings))
+    let what = format!("every {what} row has sample weight 0");
+    Err(Error::data(gradus::Place::file(file), what, "choose another --validation, or another --seed"))
 }
 
 fn note_constants<T: Scalar>(standardizer: &Standardizer, data: &Dataset<T>, notes: &mut Vec<String>) {

@@ -128,6 +128,7 @@ fn ending<T: Scalar>(trained: &Trained<T>) -> String {
         (StopReason::Interrupted, _) => ", interrupted".into(),
         (_, Some(best)) => format!(", best parameters of epoch {best}"),
         (StopReason::EarlyStop, None) => ", until the loss settled".into(),
+        (StopReason::Finished, None) if trained.settles => ", not settled yet: --epochs N gives it more".into(),
         _ => String::new(),
     }
 }
@@ -180,7 +181,7 @@ pub fn confusion(metrics: &Metrics, classes: &[String]) -> String {
 
 /// The end of a run as one JSON object.
 pub fn train_json<T: Scalar>(trained: &Trained<T>, saved: Option<&Path>) -> Value {
-    let Trained { prepared, report, metrics, valid_metrics, config } = trained;
+    let Trained { prepared, report, metrics, valid_metrics, config, .. } = trained;
     let mut object = json!({
         "data": prepared.source.file,
         "rows": prepared.data.rows(),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use gradus::data::{Synthetic, SyntheticOptions};
 use gradus::files::AtomicFile;
+use gradus::remarks::remark;
 use gradus::{Error, Result};
 use serde_json::json;
 
@@ -59,7 +60,7 @@ impl Synth {
             }));
         }
         if !self.quiet {
-            eprintln!("{rows} rows of {} saved to {}", self.set.name(), path.display());
+            remark(format!("{rows} rows of {} saved to {}", self.set.name(), path.display()));
         }
         Ok(())
     }

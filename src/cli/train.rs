@@ -6,6 +6,7 @@ use clap::Args;
 use gradus::model::Model;
 use gradus::optim::{Clip, Momentum, Schedule};
 use gradus::predictor::{Metrics, Predictor, measure};
+use gradus::remarks::remark;
 use gradus::train::auto::{self, Given, Plan};
 use gradus::train::{
     BatchSize, LogFormat, LogHeader, NonFinite, Observer, Progress, Report, RunLog, StopReason, TrainConfig, Trainer,
@@ -54,6 +55,8 @@ struct Settings {
     lr: f64,
     momentum: Momentum,
     train: TrainConfig,
+    /// What was given.
+    given: Given,
     /// What was chosen, where the learning rate was.
     plan: Option<Plan>,
 }
@@ -65,6 +68,8 @@ pub struct Trained<T: Scalar> {
     pub metrics: Metrics,
     pub valid_metrics: Option<Metrics>,
     pub config: Value,
+    /// Whether the run was to end when the loss settles.
+    pub settles: bool,
 }
 
 impl Train {
@@ -91,7 +96,7 @@ impl Train {
         })?;
         let settings = self.settings(&prepared)?;
         if !self.output.quiet {
-            eprint!("{}", report::beginning(&prepared, settings.plan.as_ref()));
+            remark(report::beginning(&prepared, settings.plan.as_ref()).trim_end());
         }
         let mut sgd: Sgd<T> = SgdConfig::new(settings.lr)
             .momentum(settings.momentum)
@@ -120,11 +125,13 @@ impl Train {
         let fitted = trainer.fit(&mut prepared.model, &*prepared.loss, &mut sgd, &prepared.data);
         let report = fitted.map_err(|error| with_stable_rate(error, &prepared, &settings))?;
 
+        prepared.unbalance()?;
         let task = prepared.schema.task;
         let metrics = measure(&prepared.model, &prepared.data, task)?;
         let valid_metrics =
             prepared.validation.as_ref().map(|data| measure(&prepared.model, data, task)).transpose()?;
-        let trained = Trained { prepared, report, metrics, valid_metrics, config };
+        let trained =
+            Trained { prepared, report, metrics, valid_metrics, config, settles: settings.train.plateau.is_some() };
         if let Some(path) = &self.output.model {
             trained.predictor()?.save(path)?;
         }
@@ -208,18 +215,22 @@ impl Train {
             ..TrainConfig::default()
         };
         if let LearningRate::Given(lr) = self.optimizer.lr {
-            return Ok(Settings { lr, momentum: given.momentum.unwrap_or_default(), train, plan: None });
+            return Ok(Settings { lr, momentum: given.momentum.unwrap_or_default(), train, given, plan: None });
         }
         let Some(curvature) = measured_curvature(prepared) else {
             return Err(Error::setting("--lr", "this loss states no curvature: give a number"));
         };
+        if given.momentum.is_some_and(|momentum| momentum.factor() >= 1.0) {
+            return Err(Error::setting("--momentum", "a learning rate is chosen for momentum below 1; give --lr too"));
+        }
         let plan = auto::plan(&curvature, prepared.data.rows(), prepared.model.parameters()[0].len(), &given);
         train.epochs = plan.epochs;
         train.batch_size = plan.batch_size;
         train.schedule = plan.schedule;
+        train.patience_from = plan.patience_from;
         train.plateau = plan.plateau;
         train.optimality = plan.optimality;
-        Ok(Settings { lr: plan.lr, momentum: plan.momentum, train, plan: Some(plan) })
+        Ok(Settings { lr: plan.lr, momentum: plan.momentum, train, given, plan: Some(plan) })
     }
 
     /// Every setting by name, for logs and results.
@@ -285,9 +296,17 @@ fn measured_curvature<T: Scalar>(prepared: &Prepared<T>) -> Option<gradus::train
 /// Adds to the error of a run that diverged which learning rate would have been stable.
 fn with_stable_rate<T: Scalar>(error: Error, prepared: &Prepared<T>, settings: &Settings) -> Error {
     let Some(curvature) = measured_curvature(prepared) else { return error };
-    let batch = settings.train.batch_size.of(prepared.data.rows()).saturating_mul(settings.train.accumulate);
-    // With momentum m a full batch is stable below 2(1+m)/L; noise leaves a mini-batch less.
-    let stable = (1.0 + settings.momentum.factor()) / curvature.of_batch(batch);
+    if settings.plan.is_some() {
+        return error;
+    }
+    // The rate that would be chosen for these settings.
+    let given =
+        Given { momentum: Some(settings.momentum), batch_size: Some(settings.train.batch_size), ..settings.given };
+    let rows = prepared.data.rows();
+    let stable = auto::plan(&curvature, rows, prepared.model.parameters()[0].len(), &given).lr;
+    if !(stable.is_finite() && stable > 0.0) {
+        return error;
+    }
     let advice = format!("for this data --lr {stable:.2e} is stable; without --lr one is chosen");
     match error.kind() {
         ErrorKind::NonFinite { step, epoch, what, culprit, .. } if culprit.cause == Cause::Diverged => {

@@ -82,6 +82,12 @@ impl<T: Scalar> Dataset<T> {
     /// # Errors
     /// If there is not one for each row, or one is negative or not finite, or all are 0.
     pub fn weighted(mut self, weights: Vec<T>) -> Result<Self> {
+        self.check_weights(&weights)?;
+        self.weights = Some(weights);
+        Ok(self)
+    }
+
+    fn check_weights(&self, weights: &[T]) -> Result<()> {
         if weights.len() != self.rows() {
             return Err(Error::shape("sample weights", &[self.rows()], &[weights.len()]));
         }
@@ -92,8 +98,18 @@ impl<T: Scalar> Dataset<T> {
         if weights.iter().all(|w| w.is_zero()) {
             return Err(Error::setting("sample weights", "all are 0"));
         }
-        self.weights = Some(weights);
-        Ok(self)
+        Ok(())
+    }
+
+    /// Puts other weights in place of the rows', `[rows]`, and returns those. `None`: every row counts once.
+    ///
+    /// # Errors
+    /// As [`weighted`](Dataset::weighted); the old weights are then kept.
+    pub fn replace_weights(&mut self, weights: Option<Vec<T>>) -> Result<Option<Vec<T>>> {
+        if let Some(weights) = &weights {
+            self.check_weights(weights)?;
+        }
+        Ok(std::mem::replace(&mut self.weights, weights))
     }
 
     /// Says which file the rows came from, and the line of each, `[rows]`, for messages.

@@ -105,7 +105,13 @@ impl Roles {
     fn find<T: Scalar>(table: &Table<T>, options: &SchemaOptions) -> Result<Self> {
         let target = match &options.target {
             Some(name) => table.column_named(name)?,
-            None => table.names().len() - 1,
+            None => {
+                let kept = |c: &usize| !options.drop.contains(&table.column(*c).name);
+                let last = (0..table.names().len()).rev().find(kept);
+                last.ok_or_else(|| {
+                    Error::data(Place::file(table.file()), "every column is dropped", "keep the target")
+                })?
+            }
         };
         let weight = options.sample_weight.as_ref().map(|name| table.column_named(name)).transpose()?;
         for name in options.drop.iter().chain(&options.categorical) {
@@ -114,6 +120,11 @@ impl Roles {
             }
         }
         let taken = |c: &usize| *c == target || Some(*c) == weight;
+        for column in [Some(target), weight].into_iter().flatten() {
+            if options.drop.contains(&table.column(column).name) {
+                return Err(taken_twice(table, column, "it is dropped, and the target or the sample weight"));
+            }
+        }
         if weight == Some(target) {
             return Err(taken_twice(table, target, "the target cannot be the sample weight too"));
         }

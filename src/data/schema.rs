@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::csv::{CellContent, Cursor, Table, list, why_not_a_number};
 use super::dataset::Dataset;
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::scalar::Scalar;
 
 /// What is to be predicted.
@@ -158,6 +158,10 @@ impl Schema {
                 let what = format!("the sample weight {} is negative", weights[at]);
                 return Err(Error::data(table.place(keep[at], weight), what, "weights count rows: 0 or more"));
             }
+            if weights.iter().all(|w| w.is_zero()) {
+                let place = Place::file(table.file()).in_column(&table.column(weight).name);
+                return Err(Error::data(place, "every sample weight is 0", "weights count rows: some must be above 0"));
+            }
             data = data.weighted(weights)?;
         }
         Ok(Encoded { data, dropped: table.rows() - keep.len() })
@@ -276,7 +280,7 @@ impl<'a> ColumnReader<'a> {
             None => {
                 let text = category(table, self.index, cell).unwrap_or_default();
                 let what = format!("the value \"{text}\" was not seen in training");
-                let help = "predict with --unknown zero to give unseen values no effect";
+                let help = "mend the cell; `gradus predict --unknown zero` gives unseen values no effect";
                 return Err(Error::data(table.place(row, self.index), what, help));
             }
         }

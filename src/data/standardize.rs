@@ -59,8 +59,11 @@ impl Standardizer {
             }
         }
         let factor = (0..width).map(|c| {
-            let nothing = if centred { constant[c] } else { largest[c] == 0.0 };
-            let factor = 1.0 / ((squares[c] / n).sqrt() * unit[c]);
+            let deviation = (squares[c] / n).sqrt();
+            // What is left of a constant that was rounded in different ways is no feature.
+            let rounded = deviation < 16.0 * T::epsilon().as_f64();
+            let nothing = if centred { constant[c] || rounded } else { largest[c] == 0.0 };
+            let factor = 1.0 / (deviation * unit[c]);
             if nothing || !factor.is_finite() { 0.0 } else { factor }
         });
         Standardizer { factor: factor.collect(), shift: mean.iter().zip(&unit).map(|(m, u)| m * u).collect() }

@@ -38,6 +38,11 @@ pub trait Optimizer<T: Scalar> {
         grad_norm(parameters)
     }
 
+    /// Whether it climbs: a rising loss is then what is wanted. Default: no.
+    fn maximizes(&self) -> bool {
+        false
+    }
+
     /// Steps taken.
     fn steps(&self) -> u64;
 }

@@ -4,6 +4,7 @@ use super::Optimizer;
 use crate::error::{Error, ErrorKind, Result, check_non_negative};
 use crate::kernels::{self, SgdUpdate};
 use crate::parameter::{LedgerFault, Parameter};
+use crate::remarks::remark;
 use crate::scalar::Scalar;
 
 /// Which momentum.
@@ -147,7 +148,7 @@ impl SgdConfig {
             shapes: Vec::new(),
             steps: 0,
             stale_steps: Vec::new(),
-            on_warning: Box::new(|warning| eprintln!("warning: {warning}")),
+            on_warning: Box::new(|warning| remark(format!("warning: {warning}"))),
         })
     }
 }
@@ -292,6 +293,10 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
             kernels::sum_of_squared_sums(p.gradients(), T::from_f64(decay), p.values()).as_f64()
         };
         trained.map(square).sum::<f64>().sqrt()
+    }
+
+    fn maximizes(&self) -> bool {
+        self.config.maximize
     }
 
     fn steps(&self) -> u64 {

@@ -48,7 +48,9 @@ impl<T: Scalar> Predictor<T> {
     /// # Errors
     /// [`Io`](ErrorKind::Io) if not.
     pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
-        AtomicFile::create(path).map(drop)
+        // To open a pipe would be to use it up.
+        let special = fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
+        if special { Ok(()) } else { AtomicFile::create(path).map(drop) }
     }
 
     /// Saves the predictor. A model without a bias is saved with a bias of zeros. The file appears whole or not at all.

@@ -39,6 +39,8 @@ pub struct Plan {
     pub batch_size: BatchSize,
     /// The most epochs.
     pub epochs: usize,
+    /// Epochs before patience counts: momentum swings beyond the optimum and back.
+    pub patience_from: usize,
     /// When a full batch is near enough to the optimum, for a number of epochs that was not given.
     pub optimality: Option<Optimality>,
     /// When the objective counts as settled, for a number of epochs that was not given.
@@ -86,14 +88,15 @@ pub fn plan(curvature: &Curvature, rows: usize, parameters: usize, given: &Given
     let momentum = given.momentum.unwrap_or(Momentum::Nesterov {
         momentum: if full { (1.0 - condition) / (1.0 + condition) } else { MINI_BATCH_MOMENTUM },
     });
+    let memory = ((1.0 - momentum.factor()) / (1.0 - MINI_BATCH_MOMENTUM)).clamp(0.0, 1.0);
     // A momentum m adds up 1/(1-m) gradients; of noisy ones no more than a plain step would take.
-    let lr = if full { 1.0 / steepest } else { NOISY_STEP / steepest };
+    let lr = if full { 1.0 / steepest } else { NOISY_STEP * memory / steepest };
 
     let epochs = given.epochs.unwrap_or(match (full, given.schedule) {
         (false, None) => (ROWS_IN_ALL / rows).clamp(EPOCHS.0, EPOCHS.1),
         _ => MOST_EPOCHS,
     });
-    let steps = (epochs * rows.div_ceil(batch)) as u64;
+    let steps = epochs.saturating_mul(rows.div_ceil(batch)) as u64;
     let schedule = given.schedule.unwrap_or(if full {
         Schedule::Constant
     } else {
@@ -101,12 +104,13 @@ pub fn plan(curvature: &Curvature, rows: usize, parameters: usize, given: &Given
     });
     // Momentum overshoots for a time, and the objective with it: the slowest swing takes 2 pi / q steps at the most.
     let swing = if momentum.factor() > 0.0 { (2.0 * std::f64::consts::PI / condition) as usize } else { 0 };
+    let patience_from = if given.epochs.is_none() && full { swing.min(MOST_EPOCHS / 2) } else { 0 };
     let settles = given.epochs.is_none() && (full || given.schedule.is_some());
     let plateau = settles.then(|| Plateau { epochs: swing.clamp(10, MOST_EPOCHS / 2), tolerance: SETTLED });
     let optimality = (settles && full)
         .then_some(Optimality { strong_convexity: condition * condition * steepest, tolerance: NEAR_ENOUGH });
-    Plan { lr, momentum, schedule, batch_size, epochs, optimality, plateau, curvature: steepest }
+    Plan { lr, momentum, schedule, batch_size, epochs, patience_from, optimality, plateau, curvature: steepest }
 }
 
-/// The step of mini-batches, as a share of 1/L.
+/// The step of mini-batches with their own momentum, as a share of 1/L.
 const NOISY_STEP: f64 = 0.5;

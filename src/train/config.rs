@@ -86,6 +86,8 @@ pub struct TrainConfig {
     /// Epochs without a new lowest loss after which the run ends and the best parameters are put back: validation loss
     /// if there are validation rows, training loss otherwise. Default: none.
     pub patience: Option<usize>,
+    /// Epochs before which patience does not count. Default: 0.
+    pub patience_from: usize,
     /// The relative change of the objective in an epoch below which the run ends; 0: none. Default: 0.
     pub tolerance: f64,
     /// When a full-batch run is near enough to the optimum. Default: never.
@@ -107,6 +109,7 @@ impl Default for TrainConfig {
             non_finite: NonFinite::Stop,
             threads: 0,
             patience: None,
+            patience_from: 0,
             tolerance: 0.0,
             optimality: None,
             plateau: None,

@@ -94,12 +94,14 @@ fn row_weights<T: Scalar, L: Loss<T> + ?Sized>(data: &Dataset<T>, loss: &L, outp
 fn power_iteration<T: Scalar>(data: &Dataset<T>, rows: &[usize], weights: &[f64], one: f64) -> f64 {
     const TURNS: usize = 100;
     const STANDS_STILL: f64 = 1e-4;
+    const STILL_TURNS: usize = 5;
+    const MARGIN: f64 = 1.0 + 2e-4;
     let width = data.features().ncols();
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let start: Array1<f64> = Array1::random_using(width + 1, StandardNormal, &mut rng);
     let mut vector: Vec<T> = start.iter().map(|&v| T::from_f64(v)).collect();
     let mut product = vec![T::zero(); width + 1];
-    let mut eigenvalue = 0.0;
+    let (mut eigenvalue, mut still) = (0.0, 0);
     for _ in 0..TURNS {
         let length = kernels::sum_of_squares(&vector).sqrt();
         if length.is_zero() || !length.is_finite() {
@@ -118,10 +120,15 @@ fn power_iteration<T: Scalar>(data: &Dataset<T>, rows: &[usize], weights: &[f64]
         eigenvalue = kernels::dot(&vector, &product).as_f64();
         std::mem::swap(&mut vector, &mut product);
         if (eigenvalue - before).abs() <= STANDS_STILL * eigenvalue {
+            still += 1;
+        } else {
+            still = 0;
+        }
+        if still == STILL_TURNS {
             break;
         }
     }
-    eigenvalue
+    eigenvalue * MARGIN
 }
 
 #[cfg(test)]

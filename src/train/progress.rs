@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::event::{EpochEvent, Observer, RunEnd, RunStart, RunWarning, StepEvent};
 use crate::error::Result;
+use crate::remarks::remark;
 
 /// Shows a run on standard error.
 pub struct Progress {
@@ -80,7 +81,7 @@ impl Observer for Progress {
         self.rows = start.rows;
         self.refreshed = Instant::now();
         if let Display::Bar(bar) = &self.display {
-            bar.set_length((start.rows * start.epochs) as u64);
+            bar.set_length(start.rows.saturating_mul(start.epochs) as u64);
         }
         Ok(())
     }
@@ -91,7 +92,7 @@ impl Observer for Progress {
             if self.refreshed.elapsed() >= BAR_EVERY {
                 self.refreshed = Instant::now();
                 let StepEvent { epoch, loss, grad_norm, .. } = event;
-                bar.set_message(format!("epoch {epoch}/{} loss {loss:.5} grad {grad_norm:.2e}", self.epochs));
+                bar.set_message(format!("epoch {epoch}/{} loss {loss:.5e} grad {grad_norm:.2e}", self.epochs));
             }
         }
         Ok(())
@@ -104,12 +105,12 @@ impl Observer for Progress {
             if due {
                 self.refreshed = Instant::now();
                 let EpochEvent { epoch, loss, grad_norm, .. } = event;
-                let valid = event.valid_loss.map_or(String::new(), |loss| format!("  valid loss {loss:.6}"));
-                eprintln!(
-                    "epoch {epoch}/{}  loss {loss:.6}{valid}  grad norm {grad_norm:.3e}  {}",
+                let valid = event.valid_loss.map_or(String::new(), |loss| format!("  valid loss {loss:.6e}"));
+                remark(format!(
+                    "epoch {epoch}/{}  loss {loss:.6e}{valid}  grad norm {grad_norm:.3e}  {}",
                     self.epochs,
                     rate(event.samples as f64 / event.seconds.max(1e-9))
-                );
+                ));
             }
         }
         Ok(())
@@ -117,8 +118,8 @@ impl Observer for Progress {
 
     fn warning(&mut self, warning: &RunWarning) -> Result<()> {
         match &self.display {
-            Display::Bar(bar) => bar.suspend(|| eprintln!("warning: {}", warning.message)),
-            Display::Lines | Display::Warnings => eprintln!("warning: {}", warning.message),
+            Display::Bar(bar) => bar.suspend(|| remark(format!("warning: {}", warning.message))),
+            Display::Lines | Display::Warnings => remark(format!("warning: {}", warning.message)),
             Display::Nothing => {}
         }
         Ok(())

@@ -7,6 +7,7 @@ use crate::scalar::Scalar;
 /// Decides after each epoch whether the run goes on.
 pub(super) struct Stopping<T> {
     patience: Option<usize>,
+    patience_from: usize,
     tolerance: f64,
     plateau: Option<Plateau>,
     /// The objective of every epoch so far.
@@ -25,6 +26,7 @@ impl<T: Scalar> Stopping<T> {
     pub(super) fn new(config: &TrainConfig) -> Self {
         Stopping {
             patience: config.patience,
+            patience_from: config.patience_from,
             tolerance: config.tolerance,
             plateau: config.plateau,
             objectives: Vec::new(),
@@ -46,7 +48,10 @@ impl<T: Scalar> Stopping<T> {
             if self.best.as_ref().is_none_or(|best| loss < best.loss) {
                 self.best = Some(Best { loss, epoch, values: snapshot(parameters) });
             }
-            out_of_patience = self.best.as_ref().is_some_and(|best| epoch - best.epoch >= patience);
+            out_of_patience = self
+                .best
+                .as_ref()
+                .is_some_and(|best| epoch.saturating_sub(best.epoch.max(self.patience_from)) >= patience);
         }
         out_of_patience || self.within_tolerance() || self.on_plateau()
     }

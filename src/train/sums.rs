@@ -97,7 +97,8 @@ impl<T: Scalar> Accumulator<T> {
     /// For a model, on this many threads; 0: all.
     pub(crate) fn new<M: Model<T> + ?Sized>(model: &M, threads: usize) -> Result<Self> {
         let available = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if threads == 0 { available } else { threads };
+        // More than the shards of a batch have nothing to do.
+        let threads = if threads == 0 { available } else { threads }.min(MOST_SHARDS);
         let parameters = parameter_count(model.parameters());
         let worker = || Worker {
             sums: Sums::zero(parameters),
@@ -180,8 +181,40 @@ impl<T: Scalar> Accumulator<T> {
     }
 }
 
-/// The mean loss of all rows, with nothing but the forward pass; the same bits on any number of threads.
+impl<T: Scalar> Accumulator<T> {
+    /// [`mean_loss`] on the accumulator's threads.
+    pub(crate) fn mean_loss<M, L>(&self, model: &M, loss: &L, data: &Dataset<T>) -> f64
+    where
+        M: Model<T> + ?Sized,
+        L: Loss<T> + ?Sized,
+    {
+        match &self.pool {
+            Some(pool) => pool.install(|| mean_loss(model, loss, data)),
+            None => mean_of_chunks(model, loss, data, |starts, chunk| starts.iter().map(|&s| chunk(s)).collect()),
+        }
+    }
+}
+
+/// The mean loss of all rows, with nothing but the forward pass, on all threads; the same bits on any number of them.
 pub fn mean_loss<T, M, L>(model: &M, loss: &L, data: &Dataset<T>) -> f64
+where
+    T: Scalar,
+    M: Model<T> + ?Sized,
+    L: Loss<T> + ?Sized,
+{
+    mean_of_chunks(model, loss, data, |starts, chunk| starts.par_iter().map(|&start| chunk(start)).collect())
+}
+
+/// The sum of losses and of weights of the rows from a start on.
+type Chunk<'a> = &'a (dyn Fn(usize) -> (f64, f64) + Sync);
+
+/// The mean loss, by chunks of rows that `each` may take in any order and must return in theirs.
+fn mean_of_chunks<T, M, L>(
+    model: &M,
+    loss: &L,
+    data: &Dataset<T>,
+    each: impl Fn(&[usize], Chunk<'_>) -> Vec<(f64, f64)>,
+) -> f64
 where
     T: Scalar,
     M: Model<T> + ?Sized,
@@ -202,8 +235,7 @@ where
         (sum, weight)
     };
     let starts: Vec<usize> = (0..data.rows()).step_by(CHUNK).collect();
-    let parts: Vec<(f64, f64)> = starts.into_par_iter().map(chunk).collect();
-    let (sum, weight) = parts.iter().fold((0.0, 0.0), |(s, w), part| (s + part.0, w + part.1));
+    let (sum, weight) = each(&starts, &chunk).iter().fold((0.0, 0.0), |(s, w), part| (s + part.0, w + part.1));
     sum / weight
 }
 

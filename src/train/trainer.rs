@@ -9,7 +9,7 @@ use super::event::{EpochEvent, Observer, RunEnd, RunStart, RunWarning, StepEvent
 use super::guard::Guard;
 use super::report::Report;
 use super::stopping::{Stopping, restore, snapshot};
-use super::sums::{Accumulator, mean_loss};
+use super::sums::Accumulator;
 use crate::data::{Dataset, permutation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels;
@@ -79,6 +79,9 @@ impl<'a, T: Scalar> Trainer<'a, T> {
         L: Loss<T> + ?Sized,
         O: Optimizer<T> + ?Sized,
     {
+        if data.rows() == 0 {
+            return Err(Error::setting("data", "there are no rows"));
+        }
         for data in [Some(data), self.validation].into_iter().flatten() {
             if data.features().ncols() != model.inputs() {
                 let found = data.features().dim();
@@ -111,6 +114,8 @@ impl<'a, T: Scalar> Trainer<'a, T> {
             last_loss: None,
             first_skipped: None,
             near_optimum: false,
+            epoch_losses: Vec::new(),
+            steps_before: optimizer.steps(),
             epoch: 0,
             skipped_steps: 0,
             accumulator,
@@ -144,6 +149,10 @@ struct Run<'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
     guard: Guard<T>,
     /// Whether a full batch has shown the objective to be near its least value.
     near_optimum: bool,
+    /// The mean loss of each epoch's steps.
+    epoch_losses: Vec<f64>,
+    /// Steps the optimizer had taken before.
+    steps_before: u64,
     epoch: usize,
     skipped_steps: u64,
     accumulator: Accumulator<T>,
@@ -180,7 +189,8 @@ where
         let mut reason = StopReason::Finished;
         for epoch in 1..=self.config.epochs {
             self.epoch = epoch;
-            if self.config.shuffle {
+            // The order of rows that all go into one step means nothing, and in file order they are read faster.
+            if self.config.shuffle && !self.one_step_an_epoch() {
                 permutation(&mut order, self.data.rows(), self.config.seed, epoch);
             }
             let started = Instant::now();
@@ -192,8 +202,9 @@ where
                 // As it stands: the best parameters are for a run that was let go on.
                 return Ok(Outcome { reason: StopReason::Interrupted, best_epoch: None });
             };
-            let valid_loss = self.validation.map(|data| mean_loss(&*self.model, self.loss, data));
+            let valid_loss = self.validation.map(|data| self.accumulator.mean_loss(&*self.model, self.loss, data));
             let loss = sums.loss / sums.weight;
+            self.epoch_losses.push(loss);
             let event = EpochEvent {
                 epoch,
                 loss,
@@ -204,7 +215,7 @@ where
             };
             self.observer.epoch(&event)?;
             let watched = match valid_loss {
-                None if stopping.watches_loss() => Some(mean_loss(&*self.model, self.loss, self.data)),
+                None if stopping.watches_loss() => Some(self.accumulator.mean_loss(&*self.model, self.loss, self.data)),
                 known => known,
             };
             let objective = loss + self.optimizer.penalty(self.model.parameters());
@@ -217,6 +228,11 @@ where
         }
         let best_epoch = stopping.restore_best(self.model.parameters_mut());
         Ok(Outcome { reason, best_epoch })
+    }
+
+    fn one_step_an_epoch(&self) -> bool {
+        let rows = self.data.rows();
+        self.config.batch_size.of(rows).saturating_mul(self.config.accumulate) >= rows
     }
 
     /// One pass over the rows in this order; `None` if the run was interrupted.
@@ -322,7 +338,7 @@ where
             if let (Some(error), None) = (self.first_skipped.take(), self.last_loss) {
                 return Err(error); // No step was left to take.
             }
-            let loss = mean_loss(&*self.model, self.loss, self.data);
+            let loss = self.accumulator.mean_loss(&*self.model, self.loss, self.data);
             self.check_divergence(loss)?;
             Ok((outcome, loss))
         });
@@ -332,7 +348,7 @@ where
             Err(error) if diverged(error) => (StopReason::Diverged, f64::NAN),
             Err(_) => return outcome.map(|_| unreachable!("matched as an error")),
         };
-        let (steps, epochs) = (self.optimizer.steps(), self.epoch);
+        let (steps, epochs) = (self.optimizer.steps() - self.steps_before, self.epoch);
         self.observer.end(&RunEnd { reason, steps, epochs, loss, seconds })?;
         let (outcome, loss) = outcome?;
         Ok(Report {
@@ -347,22 +363,32 @@ where
         })
     }
 
-    /// Refuses a final loss that is not finite or well above the loss of the starting parameters.
+    /// Refuses a final loss that is not finite, an objective well above that of the starting parameters, and a full
+    /// batch whose swings grow.
     fn check_divergence(&mut self, last: f64) -> Result<()> {
         // The rows that were left out may cost anything: the others decide.
         let last = if self.skipped_steps > 0 { self.last_loss.unwrap_or(last) } else { last };
+        if last.is_finite() && self.optimizer.maximizes() {
+            return Ok(());
+        }
+        let growing = self.one_step_an_epoch() && swings_grow(&self.epoch_losses);
         let first_batch = self.first_loss.unwrap_or(f64::INFINITY);
-        if last <= first_batch {
+        if last.is_finite() && last <= first_batch && !growing {
             return Ok(());
         }
         // The first batch may have been a lucky one: the whole data decides.
+        let penalty = self.optimizer.penalty(self.model.parameters());
         let final_values = snapshot(self.model.parameters());
         restore(self.model.parameters_mut(), &self.initial);
-        let first = mean_loss(&*self.model, self.loss, self.data);
+        let first = self.accumulator.mean_loss(&*self.model, self.loss, self.data);
+        let first_penalty = self.optimizer.penalty(self.model.parameters());
         restore(self.model.parameters_mut(), &final_values);
-        if last.is_finite() && last <= DIVERGED * first {
+        if last.is_finite() && last + penalty <= DIVERGED * (first + first_penalty) && !growing {
             return Ok(());
         }
+        // The swings may have grown from far below the start.
+        let lowest = self.epoch_losses.iter().copied().fold(f64::INFINITY, f64::min);
+        let first = if growing { lowest } else { first };
         let culprit = outlier(self.data);
         let help = match &culprit {
             Some(_) => "mend the value or leave its row out".to_owned(),
@@ -373,6 +399,21 @@ where
         };
         Err(ErrorKind::Diverged { first, last, epoch: self.epoch, culprit, help }.into())
     }
+}
+
+/// Whether the highest loss of the last quarter of the epochs is well above that of the quarter before, and the lowest of
+/// all: what is stable swings less and less.
+fn swings_grow(losses: &[f64]) -> bool {
+    const FEWEST: usize = 12;
+    const GROWTH: f64 = 1.2;
+    let quarter = losses.len() / 4;
+    if losses.len() < FEWEST {
+        return false;
+    }
+    let (before, last) = losses[losses.len() - 2 * quarter..].split_at(quarter);
+    let highest = |losses: &[f64]| losses.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let lowest = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    highest(last) > GROWTH * highest(before) && highest(last) > 2.0 * lowest
 }
 
 /// A final loss above this many times the first is a run that diverged, not the noise of small batches.

@@ -233,7 +233,9 @@ impl<T: Scalar> Table<T> {
             (Some(_), Some(_)) => Err(self.duplicate(name)),
             (None, _) => {
                 let place = Place::file(&self.file);
-                let help = format!("the columns are {}", list(self.names()));
+                let unnamed =
+                    if self.dialect.header { "" } else { " (taken without a header: if there is one, add --header)" };
+                let help = format!("the columns are {}{unnamed}", list(self.names()));
                 Err(Error::data(place, format!("there is no column \"{name}\""), help))
             }
         }
