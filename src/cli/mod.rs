@@ -1,6 +1,7 @@
 //! The commands, on the public API alone.
 
 mod balance;
+mod diff;
 mod evaluate;
 mod inspect;
 mod interrupt;
@@ -46,6 +47,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Write a synthetic data set as CSV
     Synth(synth::Synth),
+    /// Compare two logs: the first step where they part, and which settings differ
+    Diff(diff::Diff),
 }
 
 /// Runs the command line and returns the exit status.
@@ -56,6 +59,7 @@ pub fn run() -> ExitCode {
         Command::Predict(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Synth(command) => command.run(),
+        Command::Diff(command) => command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,6 +7,8 @@ mod curvature;
 mod event;
 mod guard;
 mod log;
+mod log_diff;
+mod log_file;
 #[cfg(feature = "cli")]
 mod progress;
 mod report;
@@ -18,6 +20,8 @@ pub use config::{BatchSize, NonFinite, Optimality, Plateau, TrainConfig};
 pub use curvature::{Curvature, curvature};
 pub use event::{EpochEvent, Observer, RunEnd, RunStart, RunWarning, StepEvent, StopReason};
 pub use log::{LogFormat, LogHeader, RunLog};
+pub use log_diff::{Difference, LogDiff, Parting, SettingDiff};
+pub use log_file::{LogFile, LoggedStep};
 #[cfg(feature = "cli")]
 pub use progress::Progress;
 pub use report::Report;
