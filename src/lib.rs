@@ -46,6 +46,7 @@
 //! - [`train`]: the [`Trainer`](train::Trainer), its observers and logs, and [`train::auto`], which chooses the learning
 //!   rate from the curvature of the loss.
 //! - [`predictor`]: a trained model with its schema, saved as safetensors that PyTorch loads.
+//! - [`lab`]: famous training bugs, run beside the right loops, with what finds them.
 //! - [`kernels`]: the inner loops, on plain slices.
 //!
 //! Everything is generic over [`Scalar`]: `f32` and `f64`. The feature `cli` (on by default) adds what only the command
@@ -58,6 +59,7 @@ pub mod data;
 mod error;
 pub mod files;
 pub mod kernels;
+pub mod lab;
 pub mod loss;
 pub mod model;
 pub mod optim;

@@ -5,9 +5,11 @@ mod diff;
 mod evaluate;
 mod inspect;
 mod interrupt;
+mod lab;
 mod losses;
 mod options;
 mod output;
+mod plot;
 mod predict;
 mod prepare;
 mod report;
@@ -47,6 +49,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Write a synthetic data set as CSV
     Synth(synth::Synth),
+    /// The bug lab: famous gradient bugs, reproduced, detected, mended
+    Lab(lab::Lab),
     /// Compare two logs: the first step where they part, and which settings differ
     Diff(diff::Diff),
 }
@@ -59,6 +63,7 @@ pub fn run() -> ExitCode {
         Command::Predict(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Synth(command) => command.run(),
+        Command::Lab(command) => command.run(),
         Command::Diff(command) => command.run(),
     };
     match done {

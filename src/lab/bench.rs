@@ -1,0 +1,68 @@
+//! What a loop written by hand works with.
+
+use super::{Version, detect};
+use crate::check::GradCheck;
+use crate::data::Dataset;
+use crate::error::Result;
+use crate::loss::Mse;
+use crate::model::Linear;
+use crate::optim::{Optimizer, Sgd, SgdConfig};
+use crate::train::mean_loss;
+
+/// A line or plane to fit, and the tools for it.
+pub(super) struct Bench {
+    pub model: Linear<f64>,
+    pub sgd: Sgd<f64>,
+    pub data: Dataset<f64>,
+    /// The rows in micro-batches, in their order; the last may have fewer.
+    pub batches: Vec<Dataset<f64>>,
+    /// Backward passes that `zero_grad` reported as thrown away.
+    pub thrown_away: u64,
+}
+
+/// One turn of a loop: a step, or an epoch of them.
+pub(super) type Turn = fn(&mut Bench) -> Result<()>;
+
+impl Bench {
+    /// A model that is all zero, an optimizer of these settings, and one batch of all rows.
+    pub fn new(data: Dataset<f64>, config: SgdConfig) -> Result<Self> {
+        let model = Linear::new(data.features().ncols(), 1);
+        Ok(Bench { model, sgd: config.build()?, batches: vec![data.clone()], data, thrown_away: 0 })
+    }
+
+    /// The same with micro-batches of this many rows.
+    pub fn in_batches(mut self, rows: usize) -> Self {
+        let all: Vec<usize> = (0..self.data.rows()).collect();
+        self.batches = all.chunks(rows).map(|rows| self.data.select(rows)).collect();
+        self
+    }
+
+    /// The mean loss of all rows before each turn.
+    pub fn losses(&mut self, turns: usize, turn: Turn) -> Result<Vec<f64>> {
+        let mut losses = Vec::with_capacity(turns);
+        for _ in 0..turns {
+            losses.push(mean_loss(&self.model, &Mse, &self.data));
+            turn(self)?;
+        }
+        Ok(losses)
+    }
+
+    /// Makes one turn with steps of length 0, and checks the gradient it leaves against the loss of all rows.
+    pub fn check_gradient(&mut self, turn: Turn) -> Result<Option<String>> {
+        self.sgd.set_lr(0.0);
+        turn(self)?;
+        let check = GradCheck::new().accumulate(self.batches.len());
+        let report = check.standing(&mut self.model, &Mse, self.data.features(), &self.data.targets())?;
+        Ok(detect::gradient(&report))
+    }
+}
+
+impl Version {
+    /// The one of the two that this version is.
+    pub(super) fn choose<T>(self, wrong: T, right: T) -> T {
+        match self {
+            Version::Wrong => wrong,
+            Version::Right => right,
+        }
+    }
+}
