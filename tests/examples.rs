@@ -64,6 +64,16 @@ const LINES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "08_gradient_checking",
+        &[
+            "2 e x / 4, 2 e / 4",
+            "    correct",
+            "    the sign:",
+            "    the gradient of \"b\" is missing",
+            "verdict: correct",
+        ],
+    ),
+    (
         "custom_loss",
         &["    1.0   0.761594   0.761594", "mse       clean       2.5069    0.9136", "outlier: row 100 of 100"],
     ),

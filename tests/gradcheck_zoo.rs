@@ -66,9 +66,11 @@ impl<A: Loss<f64>, B: Loss<f64>> Loss<f64> for GradientOf<A, B> {
     }
 }
 
-/// A linear model whose backward pass over a batch is spoilt: inputs, gradient of the outputs, gradient of the
-/// parameters (weight, then bias) to be filled.
-struct SpoiltModel(Linear<f64>, fn(ArrayView2<'_, f64>, ArrayView2<'_, f64>, &mut Array2<f64>, &mut Array1<f64>));
+/// What spoils a backward pass: inputs, gradient of the outputs, and the gradient of weight and bias to be changed.
+type Spoil = fn(ArrayView2<'_, f64>, ArrayView2<'_, f64>, &mut Array2<f64>, &mut Array1<f64>);
+
+/// A linear model whose backward pass over a batch is spoilt.
+struct SpoiltModel(Linear<f64>, Spoil);
 
 impl Model<f64> for SpoiltModel {
     fn inputs(&self) -> usize {
@@ -115,10 +117,7 @@ fn with_loss(loss: &dyn Loss<f64>, reduction: Reduction) -> Report {
     check(&mut linear(3, 4), loss, &GradCheck::new().reduction(reduction))
 }
 
-fn with_model(
-    spoil: fn(ArrayView2<'_, f64>, ArrayView2<'_, f64>, &mut Array2<f64>, &mut Array1<f64>),
-    features: usize,
-) -> Report {
+fn with_model(spoil: Spoil, features: usize) -> Report {
     check(&mut SpoiltModel(linear(3, features), spoil), &Mse, &GradCheck::new())
 }
 
@@ -404,8 +403,7 @@ fn a_stale_gradient_is_told_by_its_ledger() {
 
 #[test]
 fn directions_catch_what_entries_catch_and_then_name_the_entry() {
-    let spoil: fn(ArrayView2<'_, f64>, ArrayView2<'_, f64>, &mut Array2<f64>, &mut Array1<f64>) =
-        |_, _, w, _| w[[1, 2]] += 0.5;
+    let spoil: Spoil = |_, _, w, _| w[[1, 2]] += 0.5;
     let report = check(&mut SpoiltModel(linear(3, 4), spoil), &Mse, &GradCheck::new().mode(Mode::Directions(2)));
     let (parameter, entry) = report.worst().unwrap();
     assert_eq!((parameter.name.as_str(), entry.index.clone()), ("weight", Some(vec![1, 2])), "{report}");

@@ -3,6 +3,7 @@
 mod balance;
 mod diff;
 mod evaluate;
+mod gradcheck;
 mod inspect;
 mod interrupt;
 mod lab;
@@ -47,6 +48,8 @@ enum Command {
     Predict(predict::Predict),
     /// Show a saved model: coefficients in the data's own units, classes, schema
     Inspect(inspect::Inspect),
+    /// Check the analytic gradient against a numerical one on your data, your loss
+    Gradcheck(Box<gradcheck::Gradcheck>),
     /// Write a synthetic data set as CSV
     Synth(synth::Synth),
     /// The bug lab: famous gradient bugs, reproduced, detected, mended
@@ -62,6 +65,7 @@ pub fn run() -> ExitCode {
         Command::Evaluate(command) => command.run(),
         Command::Predict(command) => command.run(),
         Command::Inspect(command) => command.run(),
+        Command::Gradcheck(command) => command.run(),
         Command::Synth(command) => command.run(),
         Command::Lab(command) => command.run(),
         Command::Diff(command) => command.run(),
@@ -69,6 +73,7 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Interrupted(status)) => ExitCode::from(status),
+        Err(Failure::Refused) => ExitCode::from(1),
         // Whoever read the output has had enough of it, as `head` does.
         Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(Failure::Error(error)) => {

@@ -11,6 +11,8 @@ pub enum Failure {
     Error(Error),
     /// By a signal, with this exit status; what there was to save is saved.
     Interrupted(u8),
+    /// With a result that is a refusal, and has been printed.
+    Refused,
     /// Standard output was closed by its reader.
     OutputClosed,
 }

@@ -11,7 +11,7 @@ mod synthetic;
 pub use csv::{CsvOptions, DEFAULT_MISSING, Dialect, Table};
 pub use dataset::Dataset;
 pub use infer::{SchemaOptions, TargetRole};
-pub use order::{permutation, split};
+pub use order::{permutation, random_rows, split};
 pub use schema::{Encoded, Encoding, FeatureColumn, Missing, Schema, Task, Unknown};
 pub use standardize::Standardizer;
 pub use synthetic::{Synthetic, SyntheticOptions};

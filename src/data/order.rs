@@ -13,6 +13,13 @@ pub fn permutation(order: &mut Vec<u32>, rows: usize, seed: u64, epoch: usize) {
     shuffled(order, rows, seed, epoch as u64);
 }
 
+/// The first `count` rows, or all, of the order in epoch 1: a random batch.
+pub fn random_rows(rows: usize, count: usize, seed: u64) -> Vec<usize> {
+    let mut order = Vec::new();
+    permutation(&mut order, rows, seed, 1);
+    order.into_iter().take(count).map(|row| row as usize).collect()
+}
+
 /// Cuts rows `0..rows` into training and validation rows, each in ascending order. `fraction` of them, rounded, but at
 /// least one, are for validation; at least one is left for training where there are two.
 pub fn split(rows: usize, fraction: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {

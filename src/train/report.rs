@@ -13,7 +13,7 @@ pub struct Report {
     pub epochs: usize,
     /// The epoch whose parameters were put back, under patience.
     pub best_epoch: Option<usize>,
-    /// Steps left out under [`NonFinite::Skip`].
+    /// Steps left out under [`NonFinite::Skip`](super::NonFinite::Skip).
     pub skipped_steps: u64,
     /// The mean loss of the training rows under the final parameters.
     pub loss: f64,
