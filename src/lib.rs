@@ -47,6 +47,7 @@
 //!   rate from the curvature of the loss.
 //! - [`predictor`]: a trained model with its schema, saved as safetensors that PyTorch loads.
 //! - [`lab`]: famous training bugs, run beside the right loops, with what finds them.
+//! - [`diagnose`]: curvature, stable learning rates, suspicious columns and rows, distance from least squares.
 //! - [`kernels`]: the inner loops, on plain slices.
 //!
 //! Everything is generic over [`Scalar`]: `f32` and `f64`. The feature `cli` (on by default) adds what only the command
@@ -56,6 +57,7 @@
 pub mod calculus;
 pub mod check;
 pub mod data;
+pub mod diagnose;
 mod error;
 pub mod files;
 pub mod kernels;

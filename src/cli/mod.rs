@@ -2,7 +2,10 @@
 
 mod balance;
 mod diff;
+mod doctor;
+mod doctor_page;
 mod evaluate;
+mod findings;
 mod gradcheck;
 mod inspect;
 mod interrupt;
@@ -42,6 +45,8 @@ Exit status: 0 done; 1 the data or the run is at fault; 2 the command line is; 1
 enum Command {
     /// Fit a linear model to a CSV file, standard input (-) or synthetic data
     Train(Box<train::Train>),
+    /// Before training: types, scales, conditioning, largest stable learning rate, suspicious rows
+    Doctor(Box<doctor::Doctor>),
     /// Measure a saved model on a labelled file
     Evaluate(evaluate::Evaluate),
     /// Predict a CSV file with a saved model: one row out for each row in
@@ -62,6 +67,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Train(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Predict(command) => command.run(),
         Command::Inspect(command) => command.run(),

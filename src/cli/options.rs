@@ -97,6 +97,11 @@ impl ColumnOptions {
     pub fn standardizes(&self) -> bool {
         self.standardize || !self.no_standardize
     }
+
+    /// The same for features as they are, missing values handled like this.
+    pub fn as_given(&self, missing: MissingChoice) -> Self {
+        ColumnOptions { standardize: false, no_standardize: true, missing, ..self.clone() }
+    }
 }
 
 /// The model and its loss.
@@ -326,7 +331,7 @@ fn positive(text: &str) -> Result<f64, String> {
     number(text, |value| value > 0.0, "a finite number above 0")
 }
 
-fn non_negative(text: &str) -> Result<f64, String> {
+pub fn non_negative(text: &str) -> Result<f64, String> {
     number(text, |value| value >= 0.0, "a finite number, 0 or above")
 }
 
@@ -338,7 +343,7 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count >= 1).ok_or_else(|| "must be a whole number, 1 or above".into())
 }
 
-fn batch_size(text: &str) -> Result<BatchSize, String> {
+pub fn batch_size(text: &str) -> Result<BatchSize, String> {
     if text == "full" {
         return Ok(BatchSize::Full);
     }

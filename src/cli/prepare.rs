@@ -88,9 +88,14 @@ pub struct Request<'a> {
 /// Reads the data and makes the loss and the model.
 pub fn prepare<T: Scalar>(request: &Request<'_>) -> Result<Prepared<T>> {
     let started = Instant::now();
+    let table = read_table::<T>(request.data, &request.read.csv(), request.seed)?;
+    prepare_table(request, table, started)
+}
+
+/// The same for a table that was read, since `started`.
+pub fn prepare_table<T: Scalar>(request: &Request<'_>, table: Table<T>, started: Instant) -> Result<Prepared<T>> {
     let Request { columns, model: model_options, .. } = request;
     let csv = request.read.csv();
-    let table = read_table::<T>(request.data, &csv, request.seed)?;
     let role = Entry::<T>::find(&model_options.loss, TargetRole::Auto).map_or(TargetRole::Auto, |entry| entry.target);
     let options = SchemaOptions {
         target: columns.target.clone(),

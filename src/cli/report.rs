@@ -13,23 +13,14 @@ use gradus::train::{BatchSize, StopReason};
 use serde_json::{Value, json};
 
 use super::output::{count, figure};
-use super::prepare::Prepared;
+use super::prepare::{Prepared, SourceInfo};
 use super::train::Trained;
 
 /// What was found in the data and what was chosen, a line each.
 pub fn beginning<T: Scalar>(prepared: &Prepared<T>, plan: Option<&Plan>) -> String {
     let Prepared { source, schema, loss_name, .. } = prepared;
     let mut text = String::new();
-    let header = if source.dialect.header { "a header" } else { "no header" };
-    let delimited =
-        if source.columns > 1 { format!("{}-separated, ", source.dialect.delimiter_name()) } else { String::new() };
-    let _ = writeln!(
-        text,
-        "{}: {delimited}{header}, {}, {}",
-        source.file,
-        count(source.rows, "row"),
-        count(source.columns, "column")
-    );
+    let _ = writeln!(text, "{}", self::source(source));
     if source.dropped > 0 {
         let _ = writeln!(text, "{} left out for missing values", count(source.dropped, "row"));
     }
@@ -38,9 +29,18 @@ pub fn beginning<T: Scalar>(prepared: &Prepared<T>, plan: Option<&Plan>) -> Stri
         let _ = writeln!(text, "note: {note}");
     }
     if let Some(plan) = plan {
-        let _ = writeln!(text, "{}", chosen(plan));
+        let _ = writeln!(text, "chosen: {}", chosen(plan));
     }
     text
+}
+
+/// How a file is written and what size it is.
+pub fn source(source: &SourceInfo) -> String {
+    let header = if source.dialect.header { "a header" } else { "no header" };
+    let delimited =
+        if source.columns > 1 { format!("{}-separated, ", source.dialect.delimiter_name()) } else { String::new() };
+    let (rows, columns) = (count(source.rows, "row"), count(source.columns, "column"));
+    format!("{}: {delimited}{header}, {rows}, {columns}", source.file)
 }
 
 fn task(schema: &Schema) -> String {
@@ -53,7 +53,8 @@ fn task(schema: &Schema) -> String {
     format!("{} classes ({}{more})", classes.len(), classes[..classes.len().min(SHOWN)].join(", "))
 }
 
-fn chosen(plan: &Plan) -> String {
+/// The settings of a plan in a line.
+pub fn chosen(plan: &Plan) -> String {
     let momentum = match plan.momentum {
         Momentum::None => "no momentum".to_owned(),
         Momentum::Classic { momentum, .. } => format!("momentum {momentum:.3}"),
@@ -65,7 +66,7 @@ fn chosen(plan: &Plan) -> String {
     };
     let most = if plan.optimality.is_some() || plan.plateau.is_some() { "at most " } else { "" };
     format!(
-        "chosen: learning rate {} (curvature {}), {momentum}, schedule {}, {batch}, {most}{} epochs",
+        "learning rate {} (curvature {}), {momentum}, schedule {}, {batch}, {most}{} epochs",
         figure(plan.lr),
         figure(plan.curvature),
         plan.schedule,

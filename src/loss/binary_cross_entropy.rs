@@ -50,6 +50,10 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
         TargetKind::Values
     }
 
+    fn classifies(&self) -> bool {
+        true
+    }
+
     fn row(&self, logits: &[T], target: Target<'_, T>, gradient: &mut [T]) -> RowLoss<T> {
         let pos_weight = T::from_f64(self.pos_weight);
         let mut loss = T::zero();

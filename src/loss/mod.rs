@@ -131,6 +131,11 @@ pub trait Loss<T: Scalar>: Send + Sync {
         None
     }
 
+    /// Whether the outputs are logits of classes. Default: whether targets are class indices.
+    fn classifies(&self) -> bool {
+        self.target_kind() == TargetKind::Classes
+    }
+
     /// The loss of a batch and its gradient, in one pass. `logits` is `[rows, outputs]`.
     ///
     /// # Errors

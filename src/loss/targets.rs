@@ -83,6 +83,14 @@ impl<'a, T: Scalar> Targets<'a, T> {
         self
     }
 
+    /// Whether they are values or classes.
+    pub fn kind(&self) -> TargetKind {
+        match self.data {
+            Data::Values(_) => TargetKind::Values,
+            Data::Classes(_) => TargetKind::Classes,
+        }
+    }
+
     /// The rows' weights, where there are any.
     pub fn sample_weights(&self) -> Option<&'a [T]> {
         self.weights

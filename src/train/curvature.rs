@@ -80,7 +80,7 @@ where
 const SAMPLE_MARGIN: f64 = 1.1;
 
 /// What each row counts for in the mean, sample weights included.
-fn row_weights<T: Scalar, L: Loss<T> + ?Sized>(data: &Dataset<T>, loss: &L, outputs: usize) -> Vec<f64> {
+pub(crate) fn row_weights<T: Scalar, L: Loss<T> + ?Sized>(data: &Dataset<T>, loss: &L, outputs: usize) -> Vec<f64> {
     let targets = data.targets();
     let logits = vec![T::zero(); outputs];
     let mut gradient = logits.clone();

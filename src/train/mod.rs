@@ -17,6 +17,7 @@ mod sums;
 mod trainer;
 
 pub use config::{BatchSize, NonFinite, Optimality, Plateau, TrainConfig};
+pub(crate) use curvature::row_weights;
 pub use curvature::{Curvature, curvature};
 pub use event::{EpochEvent, Observer, RunEnd, RunStart, RunWarning, StepEvent, StopReason};
 pub use log::{LogFormat, LogHeader, RunLog};

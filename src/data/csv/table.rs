@@ -217,6 +217,11 @@ impl<T: Scalar> Table<T> {
         self.columns.iter().map(|column| column.name.as_str())
     }
 
+    /// How many cells of each column are missing, in the file's order.
+    pub fn missing_cells(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.columns.iter().map(|column| column.missing)
+    }
+
     /// The line of each row, from 1.
     pub fn lines(&self) -> &[u64] {
         &self.lines
