@@ -9,7 +9,7 @@
 //! use gradus::check::{Cause, GradCheck, Verdict};
 //!
 //! let f = |p: &[f64]| p[0].sin() + p[0] * p[1] * p[1];
-//! let at = [0.3, 2.0];
+//! let at = [0.3_f64, 2.0];
 //! let right = [at[0].cos() + at[1] * at[1], 2.0 * at[0] * at[1]];
 //! assert_eq!(GradCheck::new().function(f, &at, &right)?.verdict, Verdict::Correct);
 //!

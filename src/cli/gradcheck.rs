@@ -10,7 +10,7 @@ use serde_json::json;
 use super::options::{
     ColumnOptions, DtypeChoice, LoopOptions, ModelOptions, OptimizerOptions, ReadOptions, at_least_one,
 };
-use super::output::{Done, Failure, print, print_json};
+use super::output::{Done, Failure, count, figure, print, print_json};
 use super::prepare::{Request, prepare};
 
 /// Check the analytic gradient of the model that `train` would fit against a numerical one, on rows of your data.
@@ -61,9 +61,10 @@ impl Gradcheck {
                 reports.iter().map(|(point, report)| ((*point).to_owned(), json!(report))).collect();
             print_json(&json!({ "rows": rows, "passed": passed, "points": by_point }))?;
         } else if !self.quiet {
-            for (point, report) in &reports {
-                print(format!("at {point} parameters, {rows} rows, loss {:.6}\n{report}\n\n", report.loss))?;
-            }
+            let page = |(point, report): &(&str, Report)| {
+                format!("at {point} parameters, {}, loss {}\n{report}\n", count(rows, "row"), figure(report.loss))
+            };
+            print(reports.iter().map(page).collect::<Vec<_>>().join("\n"))?;
         }
         if passed { Ok(()) } else { Err(Failure::Refused) }
     }
