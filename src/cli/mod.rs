@@ -10,6 +10,7 @@ mod gradcheck;
 mod inspect;
 mod interrupt;
 mod lab;
+mod least_squares;
 mod losses;
 mod options;
 mod output;

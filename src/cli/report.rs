@@ -12,6 +12,7 @@ use gradus::train::auto::Plan;
 use gradus::train::{BatchSize, StopReason};
 use serde_json::{Value, json};
 
+use super::least_squares::Comparison;
 use super::output::{count, figure};
 use super::prepare::{Prepared, SourceInfo};
 use super::train::Trained;
@@ -76,7 +77,7 @@ pub fn chosen(plan: &Plan) -> String {
 
 /// The end of a run as a table to read.
 pub fn train_table<T: Scalar>(trained: &Trained<T>, saved: Option<&Path>) -> String {
-    let Trained { prepared, report, metrics, valid_metrics, .. } = trained;
+    let Trained { prepared, report, metrics, valid_metrics, least_squares, .. } = trained;
     let mut text = String::new();
     let mut row = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<12}{value}");
@@ -114,11 +115,19 @@ pub fn train_table<T: Scalar>(trained: &Trained<T>, saved: Option<&Path>) -> Str
     if report.objective != report.loss {
         row("objective", format!("{} (loss and weight decay)", figure(report.objective)));
     }
+    if let Some(least_squares) = least_squares {
+        row("least sq.", least_squares.line());
+    }
     row("metrics", summary(metrics));
     if let Some(metrics) = valid_metrics {
         row("validation", summary(metrics));
     }
+    let warnings: Vec<String> = report.warnings.iter().map(|(code, times)| format!("{code} ({times})")).collect();
+    if !warnings.is_empty() {
+        row("warnings", warnings.join(", "));
+    }
     row("saved", saved.map_or("nowhere; -o FILE keeps the model".into(), |path| path.display().to_string()));
+    text.push_str(&least_squares.as_ref().map_or(String::new(), Comparison::table));
     text.push_str(&confusion(valid_metrics.as_ref().unwrap_or(metrics), &prepared.schema.classes));
     text
 }
@@ -182,7 +191,9 @@ pub fn confusion(metrics: &Metrics, classes: &[String]) -> String {
 
 /// The end of a run as one JSON object.
 pub fn train_json<T: Scalar>(trained: &Trained<T>, saved: Option<&Path>) -> Value {
-    let Trained { prepared, report, metrics, valid_metrics, config, .. } = trained;
+    let Trained { prepared, report, metrics, valid_metrics, least_squares, config, .. } = trained;
+    let warnings: serde_json::Map<String, Value> =
+        report.warnings.iter().map(|(code, times)| (code.to_owned(), json!(times))).collect();
     let mut object = json!({
         "data": prepared.source.file,
         "rows": prepared.data.rows(),
@@ -195,6 +206,7 @@ pub fn train_json<T: Scalar>(trained: &Trained<T>, saved: Option<&Path>) -> Valu
         "steps": report.steps,
         "best_epoch": report.best_epoch,
         "skipped_steps": report.skipped_steps,
+        "warnings": warnings,
         "train_loss": report.loss,
         "objective": report.objective,
         "metrics": metrics,
@@ -204,6 +216,9 @@ pub fn train_json<T: Scalar>(trained: &Trained<T>, saved: Option<&Path>) -> Valu
         "notes": prepared.notes,
         "config": config,
     });
+    if let Some(least_squares) = least_squares {
+        object["least_squares"] = least_squares.json();
+    }
     if let Some(metrics) = valid_metrics {
         object["valid_metrics"] = json!(metrics);
     }

@@ -16,6 +16,7 @@ use gradus::{Cause, Error, ErrorKind, Result, Scalar, Sgd, SgdConfig};
 use serde_json::{Value, json};
 
 use super::interrupt::Interrupt;
+use super::least_squares::Comparison;
 use super::options::{
     ColumnOptions, DtypeChoice, LearningRate, LoopOptions, ModelOptions, NonFiniteChoice, OptimizerOptions,
     OutputOptions, ProgressChoice, ReadOptions,
@@ -67,6 +68,7 @@ pub struct Trained<T: Scalar> {
     pub report: Report,
     pub metrics: Metrics,
     pub valid_metrics: Option<Metrics>,
+    pub least_squares: Option<Comparison>,
     pub config: Value,
     /// Whether the run was to end when the loss settles.
     pub settles: bool,
@@ -130,8 +132,18 @@ impl Train {
         let metrics = measure(&prepared.model, &prepared.data, task)?;
         let valid_metrics =
             prepared.validation.as_ref().map(|data| measure(&prepared.model, data, task)).transpose()?;
-        let trained =
-            Trained { prepared, report, metrics, valid_metrics, config, settles: settings.train.plateau.is_some() };
+        // Only for those who will see it.
+        let seen = self.output.json || !self.output.quiet;
+        let least_squares = if seen { Comparison::of(&prepared, report.loss)? } else { None };
+        let trained = Trained {
+            prepared,
+            report,
+            metrics,
+            valid_metrics,
+            least_squares,
+            config,
+            settles: settings.train.plateau.is_some(),
+        };
         if let Some(path) = &self.output.model {
             trained.predictor()?.save(path)?;
         }

@@ -107,6 +107,10 @@ impl<T: Scalar> Model<T> for Linear<T> {
         &mut self.parameters
     }
 
+    fn linear_bias(&self) -> Option<bool> {
+        Some(self.parameters.len() > 1)
+    }
+
     fn forward_row(&self, input: &[T], output: &mut [T]) {
         let weight = self.parameters[0].values();
         for (k, output) in output.iter_mut().enumerate() {

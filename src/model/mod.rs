@@ -68,6 +68,12 @@ pub trait Model<T: Scalar>: Send + Sync {
         accumulate(self.parameters_mut(), &gradient)
     }
 
+    /// For a model that is `weight input + bias`, whether it has a bias: the curvature of its loss is then known from the
+    /// data. Default: `None`, it is another model.
+    fn linear_bias(&self) -> Option<bool> {
+        None
+    }
+
     /// Sets every gradient to zero, and returns how many backward passes were thrown away unstepped.
     fn zero_grad(&mut self) -> u64 {
         zero_grad(self.parameters_mut())

@@ -43,6 +43,11 @@ pub trait Optimizer<T: Scalar> {
         false
     }
 
+    /// The momentum. Default: none.
+    fn momentum(&self) -> Momentum {
+        Momentum::None
+    }
+
     /// Steps taken.
     fn steps(&self) -> u64;
 }

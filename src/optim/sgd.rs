@@ -299,6 +299,11 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
         self.config.maximize
     }
 
+    fn momentum(&self) -> Momentum {
+        // None and a factor of 0 are the same steps.
+        if self.config.momentum.factor() == 0.0 { Momentum::None } else { self.config.momentum }
+    }
+
     fn steps(&self) -> u64 {
         self.steps
     }

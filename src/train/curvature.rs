@@ -76,6 +76,31 @@ where
     })
 }
 
+/// A bound of the curvature from above, by the lengths of the rows alone: the trace in place of the largest eigenvalue.
+pub(super) fn row_bound<T, L>(data: &Dataset<T>, loss: &L, outputs: usize, bias: bool) -> Option<Curvature>
+where
+    T: Scalar,
+    L: Loss<T> + ?Sized,
+{
+    let per_weight = loss.curvature()?;
+    let one = if bias { 1.0 } else { 0.0 };
+    let (mut sum, mut largest, mut total) = (0.0, 0.0_f64, 0.0);
+    for row in 0..data.rows() {
+        let weight = data.weight(row).as_f64();
+        let square = weight * (kernels::sum_of_squares(data.row(row)).as_f64() + one);
+        sum += square;
+        largest = largest.max(square);
+        total += weight;
+    }
+    let rows = data.rows() as f64;
+    // Class weights, which shift weight between rows, are left out: it is a bound to within their ratio.
+    let share = match loss.target_kind() {
+        TargetKind::Values => per_weight / outputs as f64,
+        TargetKind::Classes => per_weight,
+    };
+    Some(Curvature { full_batch: share * sum / total, largest_row: share * largest * rows / total, rows: data.rows() })
+}
+
 /// What an eigenvalue measured on a sample of rows is raised by.
 const SAMPLE_MARGIN: f64 = 1.1;
 

@@ -54,7 +54,8 @@ pub struct EpochEvent {
 /// Something a user should know, that does not end the run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunWarning {
-    /// What it is, in one word: `non_finite_step`.
+    /// What it is, in one word: `non_finite_step`, `gradients_clipped`, `loss_rising`, `oscillation`,
+    /// `validation_rising`, `separable_classes` or `small_learning_rate`.
     pub code: &'static str,
     /// The step it was first seen at, from 1.
     pub step: u64,

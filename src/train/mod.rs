@@ -15,6 +15,7 @@ mod report;
 mod stopping;
 mod sums;
 mod trainer;
+mod watch;
 
 pub use config::{BatchSize, NonFinite, Optimality, Plateau, TrainConfig};
 pub(crate) use curvature::row_weights;
@@ -28,3 +29,4 @@ pub use progress::Progress;
 pub use report::Report;
 pub use sums::mean_loss;
 pub use trainer::Trainer;
+pub use watch::WarningCounts;

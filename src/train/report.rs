@@ -1,6 +1,7 @@
 //! What a run came to.
 
 use super::event::StopReason;
+use super::watch::WarningCounts;
 
 /// What a run came to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,6 +16,8 @@ pub struct Report {
     pub best_epoch: Option<usize>,
     /// Steps left out under [`NonFinite::Skip`](super::NonFinite::Skip).
     pub skipped_steps: u64,
+    /// The warnings that arose, and how often.
+    pub warnings: WarningCounts,
     /// The mean loss of the training rows under the final parameters.
     pub loss: f64,
     /// `loss` plus the optimizer's penalty: what was minimised.

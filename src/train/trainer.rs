@@ -5,18 +5,23 @@ use std::time::Instant;
 
 use super::blame::{FailedStep, Verdict, outlier, trace, trace_update};
 use super::config::{NonFinite, TrainConfig};
-use super::event::{EpochEvent, Observer, RunEnd, RunStart, RunWarning, StepEvent, StopReason};
+use super::curvature::Curvature;
+use super::event::{EpochEvent, Observer, RunEnd, RunStart, StepEvent, StopReason};
 use super::guard::Guard;
 use super::report::Report;
 use super::stopping::{Stopping, restore, snapshot};
 use super::sums::Accumulator;
+use super::watch::{WarningCounts, Watch};
 use crate::data::{Dataset, permutation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels;
 use crate::loss::{Loss, Targets};
 use crate::model::{Model, accumulate, parameter_count, zero_grad};
-use crate::optim::{Optimizer, grad_norm};
+use crate::optim::{Clip, Optimizer, grad_norm};
 use crate::scalar::Scalar;
+
+#[path = "trainer_warnings.rs"]
+mod warnings;
 
 /// Trains a model: epochs of effective batches, each cut into micro-batches, one step for each.
 ///
@@ -116,6 +121,10 @@ impl<'a, T: Scalar> Trainer<'a, T> {
             near_optimum: false,
             epoch_losses: Vec::new(),
             steps_before: optimizer.steps(),
+            watch: Watch::default(),
+            warnings: WarningCounts::default(),
+            bound: None,
+            curvature: None,
             epoch: 0,
             skipped_steps: 0,
             accumulator,
@@ -153,6 +162,11 @@ struct Run<'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
     epoch_losses: Vec<f64>,
     /// Steps the optimizer had taken before.
     steps_before: u64,
+    watch: Watch,
+    warnings: WarningCounts,
+    /// What the warnings know of the curvature: a bound of it, and itself.
+    bound: Option<Curvature>,
+    curvature: Option<Curvature>,
     epoch: usize,
     skipped_steps: u64,
     accumulator: Accumulator<T>,
@@ -204,7 +218,6 @@ where
             };
             let valid_loss = self.validation.map(|data| self.accumulator.mean_loss(&*self.model, self.loss, data));
             let loss = sums.loss / sums.weight;
-            self.epoch_losses.push(loss);
             let event = EpochEvent {
                 epoch,
                 loss,
@@ -219,6 +232,7 @@ where
                 known => known,
             };
             let objective = loss + self.optimizer.penalty(self.model.parameters());
+            self.watch_epoch(&event, objective)?;
             if stopping.after_epoch(objective, watched, self.model.parameters()) || self.near_optimum {
                 if epoch < self.config.epochs {
                     reason = StopReason::EarlyStop;
@@ -274,6 +288,8 @@ where
             self.near_optimum = self.is_near_optimum(loss);
         }
         self.config.clip.apply(self.model.parameters_mut());
+        let clipped_norm =
+            if let Clip::Value(_) = self.config.clip { grad_norm(self.model.parameters()) } else { norm };
         let lr = self.config.schedule.lr(self.base_lr, self.optimizer.steps());
         self.optimizer.set_lr(lr);
         self.guard.before(self.model.parameters(), lr * norm);
@@ -285,6 +301,7 @@ where
         epoch.weight += weight;
         epoch.grad_norm = norm;
         let event = StepEvent { step, epoch: self.epoch, loss, grad_norm: norm, lr, samples: rows.len() };
+        self.watch_step(&event, clipped_norm);
         self.observer.step(&event)
     }
 
@@ -323,11 +340,8 @@ where
             return Err(error);
         }
         self.skipped_steps += 1;
-        if self.first_skipped.is_none() {
-            self.first_skipped = Some(error);
-            self.observer.warning(&RunWarning { code: "non_finite_step", step, message })?;
-        }
-        Ok(())
+        self.first_skipped.get_or_insert(error);
+        self.warn("non_finite_step", step, || message)
     }
 
     /// Measures what came of the run and tells the observer, whichever way it ended.
@@ -340,6 +354,7 @@ where
             }
             let loss = self.accumulator.mean_loss(&*self.model, self.loss, self.data);
             self.check_divergence(loss)?;
+            self.watch_end(outcome.reason, loss)?;
             Ok((outcome, loss))
         });
         let diverged = |error: &Error| matches!(error.kind(), ErrorKind::NonFinite { .. } | ErrorKind::Diverged { .. });
@@ -357,6 +372,7 @@ where
             epochs,
             best_epoch: outcome.best_epoch,
             skipped_steps: self.skipped_steps,
+            warnings: self.warnings,
             loss,
             objective: loss + self.optimizer.penalty(self.model.parameters()),
             seconds,

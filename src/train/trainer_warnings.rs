@@ -1,0 +1,193 @@
+//! What the trainer makes of the watch's signs: suspicions are looked into, and each warning is told once.
+
+use super::super::curvature::{curvature, row_bound};
+use super::super::event::{EpochEvent, RunWarning, StepEvent, StopReason};
+use super::super::watch::{EpochFacts, Sign, still_falling};
+use super::{Clip, Run};
+use crate::error::Result;
+use crate::loss::{Loss, Target};
+use crate::model::Model;
+use crate::optim::{Momentum, Optimizer};
+use crate::scalar::Scalar;
+
+/// A learning rate from this share of the limit on is at it.
+const AT_THE_LIMIT: f64 = 0.85;
+
+/// A learning rate below this share of the limit is far below it.
+const FAR_BELOW: f64 = 0.01;
+
+/// The epochs from which a pass at the end of a run costs nothing to speak of.
+const LONG_RUN: usize = 20;
+
+impl<T, M, L, O> Run<'_, T, M, L, O>
+where
+    T: Scalar,
+    M: Model<T> + ?Sized,
+    L: Loss<T> + ?Sized,
+    O: Optimizer<T> + ?Sized,
+{
+    /// Counts a warning, and tells of it the first time.
+    pub(super) fn warn(&mut self, code: &'static str, step: u64, message: impl FnOnce() -> String) -> Result<()> {
+        if self.warnings.count(code) == 1 {
+            self.observer.warning(&RunWarning { code, step, message: message() })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn watch_step(&mut self, event: &StepEvent, clipped_norm: f64) {
+        let clipped = match self.config.clip {
+            Clip::None => false,
+            Clip::Norm(limit) => event.grad_norm > limit,
+            Clip::Value(_) => clipped_norm < event.grad_norm,
+        };
+        let plain = event.samples == self.data.rows() && self.optimizer.momentum() == Momentum::None;
+        self.watch.step(event, clipped, plain);
+    }
+
+    pub(super) fn watch_epoch(&mut self, event: &EpochEvent, objective: f64) -> Result<()> {
+        self.epoch_losses.push(event.loss);
+        let facts = EpochFacts {
+            epoch: event.epoch,
+            loss: event.loss,
+            objective,
+            valid_loss: event.valid_loss,
+            grad_norm: event.grad_norm,
+            momentum: self.optimizer.momentum().factor() > 0.0,
+        };
+        let mut signs = [None; 4];
+        let mut told = 0;
+        self.watch.epoch(&facts, |sign| {
+            signs[told] = Some(sign);
+            told += 1;
+        });
+        for sign in signs.into_iter().flatten() {
+            self.look_into(sign, event)?;
+        }
+        Ok(())
+    }
+
+    fn look_into(&mut self, sign: Sign, event: &EpochEvent) -> Result<()> {
+        let (step, epoch) = (self.optimizer.steps(), event.epoch);
+        match sign {
+            Sign::Clipped(share) => self.warn("gradients_clipped", step, || {
+                let share = 100.0 * share;
+                format!(
+                    "{share:.0} % of the gradients are clipped: their length is the clip's, not the loss's; raise the \
+                     limit, or scale the features"
+                )
+            }),
+            Sign::Rising(epochs) => {
+                let lr = self.optimizer.lr();
+                self.warn("loss_rising", step, || {
+                    format!("the loss has risen for {epochs} epochs, up to epoch {epoch}: lower the learning rate {lr}")
+                })
+            }
+            Sign::ValidationRising(best) => self.warn("validation_rising", step, || {
+                format!(
+                    "the validation loss has risen since epoch {best} while the training loss falls: the model learns \
+                     the rows by heart; --patience 20 keeps the best epoch, --weight-decay holds the weights down"
+                )
+            }),
+            Sign::Oscillating(along) => self.look_into_oscillation(along, step),
+        }
+    }
+
+    fn look_into_oscillation(&mut self, along: Option<f64>, step: u64) -> Result<()> {
+        let lr = self.optimizer.lr();
+        let limit = match (self.stable_limit(lr), along) {
+            (Some(limit), _) => limit,
+            // The penalty pulls, too, and the loss then stands still without being at any limit.
+            (None, Some(_)) if self.optimizer.penalty(self.model.parameters()) > 0.0 => return Ok(()),
+            (None, Some(along)) => 2.0 / along,
+            (None, None) => return Ok(()),
+        };
+        if lr < AT_THE_LIMIT * limit {
+            return Ok(());
+        }
+        self.warn("oscillation", step, || {
+            format!(
+                "the loss hardly falls while gradients stay large: the learning rate {lr:e} is at the limit of what is \
+                 stable, {limit:.3e}, and steps go back and forth; {:.3e} would be stable",
+                limit / 2.0
+            )
+        })
+    }
+
+    /// The largest stable learning rate of a linear model: exactly where `lr` comes near it, and otherwise a lower bound
+    /// that is found in one pass.
+    fn stable_limit(&mut self, lr: f64) -> Option<f64> {
+        let bias = self.model.linear_bias()?;
+        let outputs = self.model.outputs();
+        if self.bound.is_none() {
+            self.bound = row_bound(self.data, self.loss, outputs, bias);
+        }
+        let trace = self.bound?.full_batch;
+        let rough = self.limit_of(trace, trace);
+        if lr < AT_THE_LIMIT * rough {
+            return Some(rough);
+        }
+        if self.curvature.is_none() {
+            self.curvature = curvature(self.data, self.loss, outputs, bias);
+        }
+        Some(self.limit_of(self.curvature?.full_batch, trace))
+    }
+
+    /// The limit for a largest curvature and the sum of all curvatures. A batch of b rows has the noise of its gradients
+    /// besides, of the order of `trace / b`, and momentum m adds `1/(1-m)` of them up.
+    fn limit_of(&self, steepest: f64, trace: f64) -> f64 {
+        let rows = self.data.rows();
+        let batch = self.config.batch_size.of(rows).saturating_mul(self.config.accumulate).min(rows);
+        let momentum = self.optimizer.momentum();
+        let m = momentum.factor();
+        let smooth = match momentum {
+            Momentum::Nesterov { .. } => 2.0 * (1.0 + m) / ((1.0 + 2.0 * m) * steepest),
+            _ => 2.0 * (1.0 + m) / steepest,
+        };
+        if batch == rows {
+            return smooth;
+        }
+        let noisy = 2.0 * (1.0 - m).max(f64::EPSILON) * batch as f64 / trace;
+        1.0 / (1.0 / smooth + 1.0 / noisy)
+    }
+
+    /// What can be told only when the run is over.
+    pub(super) fn watch_end(&mut self, reason: StopReason, loss: f64) -> Result<()> {
+        let step = self.optimizer.steps();
+        let lr = self.watch.largest_lr;
+        if reason == StopReason::Finished && still_falling(&self.epoch_losses) {
+            if let Some(limit) = self.stable_limit(lr).filter(|limit| lr < FAR_BELOW * limit) {
+                self.warn("small_learning_rate", step, || {
+                    format!(
+                        "the loss was still falling: the learning rate {lr:e} is far below what is stable, at least \
+                         {limit:.3e}; raise it, or leave it out to have it chosen"
+                    )
+                })?;
+            }
+        }
+        let low = loss < 0.2 * self.first_loss.unwrap_or(0.0);
+        let settled = self.epoch >= LONG_RUN && low && self.loss.classifies();
+        if settled && self.optimizer.penalty(self.model.parameters()) == 0.0 && self.all_right() {
+            self.warn("separable_classes", step, || {
+                "every training row is classified right: the classes are separable, the loss goes to 0 and the weights \
+                 grow as long as training goes on, so that their size says nothing; add --weight-decay 0.001"
+                    .to_owned()
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether every row's own class has the largest logit.
+    fn all_right(&self) -> bool {
+        let mut logits = vec![T::zero(); self.model.outputs()];
+        (0..self.data.rows()).all(|row| {
+            self.model.forward_row(self.data.row(row), &mut logits);
+            match self.targets.row(row) {
+                Target::Class(class) => (0..logits.len()).all(|c| c == class || logits[c] < logits[class]),
+                Target::Values(values) => logits
+                    .iter()
+                    .zip(values)
+                    .all(|(&z, y)| if *y > T::from_f64(0.5) { z > T::zero() } else { z < T::zero() }),
+            }
+        })
+    }
+}

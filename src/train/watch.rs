@@ -1,0 +1,241 @@
+//! Signs that a run goes wrong though its numbers are finite. A few operations a step; what costs more is done only when
+//! these raise a suspicion.
+
+use std::collections::VecDeque;
+
+use super::event::StepEvent;
+
+/// The codes of all warnings of a run.
+const CODES: [&str; 7] = [
+    "non_finite_step",
+    "gradients_clipped",
+    "loss_rising",
+    "oscillation",
+    "validation_rising",
+    "separable_classes",
+    "small_learning_rate",
+];
+
+/// How often each warning arose: steps left out for `non_finite_step`, epochs for the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WarningCounts([u64; CODES.len()]);
+
+impl WarningCounts {
+    /// How often a warning arose; 0 for a code that does not exist.
+    pub fn of(&self, code: &str) -> u64 {
+        CODES.iter().position(|c| *c == code).map_or(0, |at| self.0[at])
+    }
+
+    /// The warnings that arose, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        CODES.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
+    }
+
+    /// Counts one more, and says how many there are now.
+    pub(super) fn count(&mut self, code: &str) -> u64 {
+        let at = CODES.iter().position(|c| *c == code).expect("the code is in the list");
+        self.0[at] += 1;
+        self.0[at]
+    }
+}
+
+/// What a run looks like at the end of an epoch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EpochFacts {
+    pub epoch: usize,
+    /// The mean training loss over the epoch, and with the penalty.
+    pub loss: f64,
+    pub objective: f64,
+    pub valid_loss: Option<f64>,
+    /// The gradient norm of its last step.
+    pub grad_norm: f64,
+    /// Whether momentum carries parameters beyond where the gradient points.
+    pub momentum: bool,
+}
+
+/// What the watch has to say of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Sign {
+    /// Nearly every gradient is clipped: this share.
+    Clipped(f64),
+    /// The objective has risen for this many epochs.
+    Rising(usize),
+    /// The loss stands still while gradients stay large: the learning rate may be at its limit. With the curvature along
+    /// the gradient, where steps have told it.
+    Oscillating(Option<f64>),
+    /// The validation loss was lowest in this epoch, and has risen since.
+    ValidationRising(usize),
+}
+
+/// Epochs, of the whole batch, that are looked at together.
+const WINDOW: usize = 20;
+
+/// Epochs in a row that must rise.
+const RISES: usize = 20;
+
+/// The share of clipped steps that is nearly all, and the steps after which it is told.
+const NEARLY_ALL: f64 = 0.95;
+const CLIPPED_AFTER: u64 = 200;
+
+/// Epochs since the lowest validation loss, and how far it must have risen.
+const VALIDATION_EPOCHS: usize = 20;
+const VALIDATION_RISE: f64 = 1.2;
+
+/// A gradient norm below this share of the largest is that of a run that has arrived.
+const LARGE: f64 = 0.2;
+
+/// A step that gains less than this share of what its gradient promises is at the limit: there it gains 1 - lr c/2 of it,
+/// c the curvature along the gradient.
+const GAINS_NOTHING: f64 = 0.1;
+
+/// Watches one run.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    steps: u64,
+    clipped: u64,
+    largest_norm: f64,
+    pub largest_lr: f64,
+    /// Of plain steps with the full batch: the last loss and what its gradient promised, and how many steps in a row
+    /// gained next to nothing, with the curvature the last of them showed.
+    promised: Option<(f64, f64, f64)>,
+    gained_nothing: usize,
+    curvature: f64,
+    losses: VecDeque<f64>,
+    first: Option<f64>,
+    before: f64,
+    rises: usize,
+    /// Epoch, validation loss and training loss of the lowest validation loss.
+    best: Option<(usize, f64, f64)>,
+}
+
+impl Watch {
+    /// After each step. `plain` says that it was along the gradient of the full batch, undisturbed by momentum.
+    pub(super) fn step(&mut self, event: &StepEvent, clipped: bool, plain: bool) {
+        self.steps += 1;
+        self.clipped += u64::from(clipped);
+        self.largest_norm = self.largest_norm.max(event.grad_norm);
+        self.largest_lr = self.largest_lr.max(event.lr);
+        if !plain || clipped {
+            self.promised = None;
+            return;
+        }
+        let promise = event.lr * event.grad_norm * event.grad_norm;
+        if let Some((loss, promised, lr)) = self.promised {
+            // A promise below rounding cannot be measured, and is that of a run that has arrived.
+            let measurable = promised > 1e-9 * loss.abs();
+            let gained = (loss - event.loss) / promised;
+            if measurable && gained < GAINS_NOTHING {
+                self.gained_nothing += 1;
+                self.curvature = 2.0 * (1.0 - gained) / lr;
+            } else {
+                self.gained_nothing = 0;
+            }
+        }
+        self.promised = Some((event.loss, promise, event.lr));
+    }
+
+    /// After each epoch.
+    pub(super) fn epoch(&mut self, facts: &EpochFacts, mut tell: impl FnMut(Sign)) {
+        let share = self.clipped as f64 / self.steps.max(1) as f64;
+        if self.steps >= CLIPPED_AFTER && share >= NEARLY_ALL {
+            tell(Sign::Clipped(share));
+        }
+        let first = *self.first.get_or_insert(facts.objective);
+        self.rises = if facts.objective > self.before { self.rises + 1 } else { 0 };
+        self.before = facts.objective;
+        // Momentum overshoots, and comes back; it does not pass where it began.
+        if self.rises > RISES && (!facts.momentum || facts.objective > first) {
+            tell(Sign::Rising(self.rises));
+        }
+        self.losses.push_back(facts.objective);
+        if self.losses.len() > WINDOW {
+            self.losses.pop_front();
+        }
+        if self.gained_nothing >= WINDOW {
+            tell(Sign::Oscillating(Some(self.curvature)));
+        } else if self.stands_still() && facts.grad_norm > LARGE * self.largest_norm {
+            tell(Sign::Oscillating(None));
+        }
+        let Some(valid) = facts.valid_loss else { return };
+        match self.best {
+            Some((epoch, lowest, loss)) if valid >= lowest => {
+                let late = facts.epoch >= epoch + VALIDATION_EPOCHS;
+                if late && valid > VALIDATION_RISE * lowest && facts.loss < loss {
+                    tell(Sign::ValidationRising(epoch));
+                }
+            }
+            _ => self.best = Some((facts.epoch, valid, facts.loss)),
+        }
+    }
+
+    fn stands_still(&self) -> bool {
+        let sum = |range: std::ops::Range<usize>| self.losses.range(range).sum::<f64>();
+        self.losses.len() == WINDOW && sum(WINDOW / 2..WINDOW) > 0.999 * sum(0..WINDOW / 2)
+    }
+}
+
+/// Whether the loss was still falling as fast as before when the run ended: over its last tenth it fell at least half of
+/// a tenth of all it fell. `losses` are those of the epochs.
+pub(super) fn still_falling(losses: &[f64]) -> bool {
+    let epochs = losses.len();
+    if epochs < 10 {
+        return false;
+    }
+    let (first, before, last) = (losses[0], losses[epochs - 1 - epochs / 10], losses[epochs - 1]);
+    first > last && before - last >= 0.05 * (first - last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signs(losses: impl Iterator<Item = f64>, momentum: bool) -> Vec<Sign> {
+        let mut watch = Watch { largest_norm: 1.0, ..Watch::default() };
+        let mut told = Vec::new();
+        for (at, loss) in losses.enumerate() {
+            let facts = EpochFacts { epoch: at + 1, loss, objective: loss, valid_loss: None, grad_norm: 0.5, momentum };
+            watch.epoch(&facts, |sign| told.push(sign));
+        }
+        told
+    }
+
+    #[test]
+    fn twenty_one_rises_are_told_and_a_swing_of_momentum_is_not() {
+        let rising = |epochs: usize| (0..epochs).map(|i| if i == 0 { 9.0 } else { 1.0 + 0.1 * i as f64 });
+        assert!(!signs(rising(22), false).iter().any(|s| matches!(s, Sign::Rising(_))));
+        assert!(signs(rising(23), false).contains(&Sign::Rising(21)));
+        assert!(!signs(rising(60), true).iter().any(|s| matches!(s, Sign::Rising(_))));
+        assert!(signs(rising(90), true).iter().any(|s| matches!(s, Sign::Rising(_))));
+    }
+
+    #[test]
+    fn a_loss_that_stands_still_under_large_gradients_is_suspect() {
+        assert_eq!(signs((0..20).map(|i| 1.0 + 0.1 * (i % 2) as f64), true), [Sign::Oscillating(None)]);
+        assert_eq!(signs((0..20).map(|i| 1.0 / (1.0 + i as f64)), true), []);
+    }
+
+    #[test]
+    fn a_quadratic_tells_its_curvature_by_what_steps_gain() {
+        // loss = 2 w^2, curvature 4: limit 0.5.
+        let gained_nothing = |lr: f64| {
+            let (mut watch, mut w) = (Watch::default(), 1.0_f64);
+            for step in 1..30 {
+                let event = StepEvent { step, epoch: 1, loss: 2.0 * w * w, grad_norm: (4.0 * w).abs(), lr, samples: 1 };
+                watch.step(&event, false, true);
+                w -= lr * 4.0 * w;
+            }
+            (watch.gained_nothing, watch.curvature)
+        };
+        assert_eq!(gained_nothing(0.4).0, 0);
+        let (steps, curvature) = gained_nothing(0.49);
+        assert!(steps == 28 && (curvature - 4.0).abs() < 1e-9, "{steps} {curvature}");
+    }
+
+    #[test]
+    fn a_run_cut_short_is_still_falling_and_one_that_arrived_is_not() {
+        let losses = |rate: f64| (0..50).map(|i| (-rate * i as f64).exp()).collect::<Vec<_>>();
+        assert!(still_falling(&losses(1e-4)));
+        assert!(!still_falling(&losses(0.3)));
+        assert!(!still_falling(&losses(1e-4)[..9]));
+    }
+}
