@@ -73,10 +73,11 @@ fn oscillation_at_the_limit_is_told_with_a_rate_that_is_stable() {
         ] {
             let lr = share * by * limit;
             let (told, counts) = run(&data, &Mse, 1, SgdConfig::new(lr).momentum(momentum), full(1000));
-            assert_eq!(told.codes(), ["oscillation"], "{name} {momentum:?}");
+            assert!(told.codes().contains(&"oscillation"), "{name} {momentum:?}: {:?}", told.codes());
+            let message = &told.0.iter().find(|warning| warning.code == "oscillation").unwrap().message;
             assert!(counts.of("oscillation") > 5, "{name} {momentum:?}: {counts:?}");
-            let stable: f64 = told.0[0].message.split(' ').rev().nth(3).unwrap().parse().unwrap();
-            assert!((stable / (by * limit / 2.0) - 1.0).abs() < 0.01, "{name}: {}", told.0[0].message);
+            let stable: f64 = message.split(' ').rev().nth(3).unwrap().parse().unwrap();
+            assert!((stable / (by * limit / 2.0) - 1.0).abs() < 0.01, "{name}: {message}");
             let (told, _) = run(&data, &Mse, 1, SgdConfig::new(stable).momentum(momentum), full(1000));
             assert_eq!(told.codes(), [""; 0], "{name} {momentum:?}");
         }

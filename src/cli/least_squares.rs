@@ -68,11 +68,18 @@ impl Comparison {
 
     /// The line of the table, and the parameters below it.
     pub fn line(&self) -> String {
+        // Below these there is nothing but rounding.
+        const LEAST_PERCENT: f64 = 1e-6;
+        const LEAST_ERRORS: f64 = 1e-3;
         let above = match self.reached - self.least {
-            excess if self.least > 0.0 => format!("{:.1e} % above it", (100.0 * excess / self.least).max(0.0)),
-            excess => format!("{excess:.1e} above it"),
+            excess if self.least <= 0.0 => format!("{excess:.1e} above it"),
+            excess if 100.0 * excess < LEAST_PERCENT * self.least => format!("less than {LEAST_PERCENT:e} % above it"),
+            excess => format!("{:.1e} % above it", 100.0 * excess / self.least),
         };
         let parameters = match (self.farthest(), self.determined) {
+            (Some(farthest), _) if farthest < LEAST_ERRORS => {
+                format!("parameters within {LEAST_ERRORS} standard errors")
+            }
             (Some(farthest), _) => format!("parameters within {farthest:.1e} standard errors"),
             (None, true) => "parameters without standard errors".to_owned(),
             (None, false) => "the data leave its parameters open".to_owned(),

@@ -77,7 +77,7 @@ const RISES: usize = 20;
 const NEARLY_ALL: f64 = 0.95;
 const CLIPPED_AFTER: u64 = 200;
 
-/// Epochs since the lowest validation loss, and how far it must have risen.
+/// Epochs in a row that the validation loss must be this many times its lowest: momentum swings it up for some.
 const VALIDATION_EPOCHS: usize = 20;
 const VALIDATION_RISE: f64 = 1.2;
 
@@ -106,6 +106,8 @@ pub(super) struct Watch {
     rises: usize,
     /// Epoch, validation loss and training loss of the lowest validation loss.
     best: Option<(usize, f64, f64)>,
+    /// Epochs in a row whose validation loss is well above the lowest.
+    risen: usize,
 }
 
 impl Watch {
@@ -159,12 +161,13 @@ impl Watch {
         let Some(valid) = facts.valid_loss else { return };
         match self.best {
             Some((epoch, lowest, loss)) if valid >= lowest => {
-                let late = facts.epoch >= epoch + VALIDATION_EPOCHS;
-                if late && valid > VALIDATION_RISE * lowest && facts.loss < loss {
+                let risen = valid > VALIDATION_RISE * lowest && facts.loss < loss;
+                self.risen = if risen { self.risen + 1 } else { 0 };
+                if self.risen > VALIDATION_EPOCHS {
                     tell(Sign::ValidationRising(epoch));
                 }
             }
-            _ => self.best = Some((facts.epoch, valid, facts.loss)),
+            _ => (self.best, self.risen) = (Some((facts.epoch, valid, facts.loss)), 0),
         }
     }
 
