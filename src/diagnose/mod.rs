@@ -1,6 +1,6 @@
 //! What is wrong with this data, this learning rate, this result.
 //!
-//! Most of it comes from one factorisation-free pass structure, [`Krylov`](krylov): an orthonormal basis of the
+//! Most of it comes from one factorisation-free pass structure, `Krylov`: an orthonormal basis of the
 //! directions of the data, in which curvature, conditioning, leverage, least squares and standard errors can be read
 //! off. What these functions return are facts; which option mends them is the command's to say.
 
