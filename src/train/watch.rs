@@ -70,6 +70,9 @@ pub(super) enum Sign {
 /// Epochs, of the whole batch, that are looked at together.
 const WINDOW: usize = 20;
 
+/// The loss stands still if its later half is above this share of its earlier one.
+const STILL: f64 = 0.98;
+
 /// Epochs in a row that must rise.
 const RISES: usize = 20;
 
@@ -82,7 +85,7 @@ const VALIDATION_EPOCHS: usize = 20;
 const VALIDATION_RISE: f64 = 1.2;
 
 /// A gradient norm below this share of the largest is that of a run that has arrived.
-const LARGE: f64 = 0.2;
+const LARGE: f64 = 0.05;
 
 /// A step that gains less than this share of what its gradient promises is at the limit: there it gains 1 - lr c/2 of it,
 /// c the curvature along the gradient.
@@ -173,7 +176,7 @@ impl Watch {
 
     fn stands_still(&self) -> bool {
         let sum = |range: std::ops::Range<usize>| self.losses.range(range).sum::<f64>();
-        self.losses.len() == WINDOW && sum(WINDOW / 2..WINDOW) > 0.999 * sum(0..WINDOW / 2)
+        self.losses.len() == WINDOW && sum(WINDOW / 2..WINDOW) > STILL * sum(0..WINDOW / 2)
     }
 }
 
