@@ -23,8 +23,8 @@ use super::options::{
 use super::output::{Done, print, print_json};
 use super::prepare::{Prepared, Request, prepare_table, read_table};
 
-/// Look at data before training: what was detected, what is odd about columns and rows, how well conditioned the problem
-/// is, and which learning rates are stable.
+/// Look at data before training: what was detected, what is odd about columns and rows, how well conditioned the
+/// problem is, and which learning rates are stable.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     gradus doctor data/penguins.csv --target species\n  \

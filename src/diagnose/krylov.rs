@@ -1,6 +1,7 @@
 //! Golub-Kahan bidiagonalisation: `X V = U B`, V orthonormal, B upper bidiagonal (Golub and Kahan 1965), with full
-//! reorthogonalisation of V (Simon and Zha 2000). X is the data, `sqrt(w_i / sum w) [x_i 1]` a row; neither X nor X'X is
-//! ever formed, and B's singular values are those of X to the precision of X itself, where X'X would lose half of it.
+//! reorthogonalisation of V (Simon and Zha 2000). X is the data, `sqrt(w_i / sum w) [x_i 1]` a row; neither X nor X'X
+//! is ever formed, and B's singular values are those of X to the precision of X itself, where X'X would lose half of
+//! it.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -26,8 +27,8 @@ pub(super) struct Matrix<'a, T> {
 const CHUNK: usize = 2048;
 
 impl<'a, T: Scalar> Matrix<'a, T> {
-    /// All rows, or as many evenly spaced ones as a decomposition can go over in about `work` multiplications. `weights`
-    /// says what each row counts for, `[rows]`.
+    /// All rows, or as many evenly spaced ones as a decomposition can go over in about `work` multiplications.
+    /// `weights` says what each row counts for, `[rows]`.
     pub(super) fn new(data: &'a Dataset<T>, weights: &[f64], bias: bool, work: f64) -> Self {
         let width = data.features().ncols() + usize::from(bias);
         let most = (work / (width * width).max(1) as f64).max(2.0 * width as f64);
@@ -55,6 +56,7 @@ impl<'a, T: Scalar> Matrix<'a, T> {
 
     /// `X v`, over `product`.
     fn times(&self, v: &[f64], product: &mut [f64]) {
+        // A kernel takes one number type: f64 goes through it, f32 is widened element by element.
         let narrow: Vec<T> = v.iter().map(|&v| T::from_f64(v)).collect();
         let width = self.data.features().ncols();
         product.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {

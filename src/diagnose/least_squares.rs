@@ -23,8 +23,8 @@ pub struct LeastSquares {
 }
 
 impl LeastSquares {
-    /// The standard error of `sum a_i parameter_i`: of parameter i for the i-th unit vector. `None` where the data leave
-    /// it open.
+    /// The standard error of `sum a_i parameter_i`: of parameter i for the i-th unit vector. `None` where the data
+    /// leave it open.
     ///
     /// The root of `s^2 a' (X'WX)^-1 a`, `s^2 = sum w r^2 / (rows - parameters)`, weights of mean 1.
     pub fn standard_error(&self, a: &[f64]) -> Option<f64> {

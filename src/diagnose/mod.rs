@@ -1,8 +1,8 @@
 //! What is wrong with this data, this learning rate, this result.
 //!
-//! Most of it comes from one factorisation-free pass structure, `Krylov`: an orthonormal basis of the
-//! directions of the data, in which curvature, conditioning, leverage, least squares and standard errors can be read
-//! off. What these functions return are facts; which option mends them is the command's to say.
+//! Most of it is read off one thing: an orthonormal basis of the directions of the data, built by Lanczos steps, in
+//! which curvature, conditioning, leverage, least squares and standard errors are at hand. What these functions return
+//! are facts; which option mends them is the command's to say.
 
 mod columns;
 mod krylov;

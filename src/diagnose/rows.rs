@@ -103,8 +103,8 @@ struct Verdict {
     outputs: Vec<f64>,
 }
 
-/// Looks for suspicious rows in standardised data, by fits of a linear model, each on a part of the rows and judging the
-/// others. `curvature` is that of the data, for the fits' learning rate; `bias` says whether the model has one.
+/// Looks for suspicious rows in standardised data, by fits of a linear model, each on a part of the rows and judging
+/// the others. `curvature` is that of the data, for the fits' learning rate; `bias` says whether the model has one.
 ///
 /// # Errors
 /// If the loss does not take the targets.

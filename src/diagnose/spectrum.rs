@@ -6,8 +6,8 @@ use crate::loss::{Loss, TargetKind};
 use crate::scalar::Scalar;
 use crate::train::row_weights;
 
-/// The eigenvalues of a loss's curvature `c sum w_i [x_i 1][x_i 1]' / sum w`, c the loss's largest second derivative: of
-/// the Hessian itself for MSE, of a bound of it for other losses.
+/// The eigenvalues of a loss's curvature `c sum w_i [x_i 1][x_i 1]' / sum w`, c the loss's largest second derivative:
+/// of the Hessian itself for MSE, of a bound of it for other losses.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spectrum {
     /// The largest eigenvalue.

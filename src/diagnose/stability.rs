@@ -15,8 +15,8 @@ pub struct StableRates {
     pub mini_batch: f64,
 }
 
-/// The stable rates for a curvature, mini-batches of `batch` rows, a momentum from 0 to 1, and a weight decay, which adds
-/// to the curvature. On a quadratic loss those of the full batch are exact: beyond them the run diverges.
+/// The stable rates for a curvature, mini-batches of `batch` rows, a momentum from 0 to 1, and a weight decay, which
+/// adds to the curvature. On a quadratic loss those of the full batch are exact: beyond them the run diverges.
 pub fn stable_rates(curvature: &Curvature, batch: usize, momentum: f64, weight_decay: f64) -> StableRates {
     let steepest = curvature.full_batch + weight_decay;
     let full_batch = 2.0 / steepest;
