@@ -68,8 +68,8 @@ pub trait Model<T: Scalar>: Send + Sync {
         accumulate(self.parameters_mut(), &gradient)
     }
 
-    /// For a model that is `weight input + bias`, whether it has a bias: the curvature of its loss is then known from the
-    /// data. Default: `None`, it is another model.
+    /// For a model that is `weight input + bias`, whether it has a bias: the curvature of its loss is then known from
+    /// the data. Default: `None`, it is another model.
     fn linear_bias(&self) -> Option<bool> {
         None
     }

@@ -113,8 +113,8 @@ where
         })
     }
 
-    /// The largest stable learning rate of a linear model: exactly where `lr` comes near it, and otherwise a lower bound
-    /// that is found in one pass.
+    /// The largest stable learning rate of a linear model: exactly where `lr` comes near it, and otherwise a lower
+    /// bound that is found in one pass.
     fn stable_limit(&mut self, lr: f64) -> Option<f64> {
         let bias = self.model.linear_bias()?;
         let outputs = self.model.outputs();
@@ -132,8 +132,8 @@ where
         Some(self.limit_of(self.curvature?.full_batch, trace))
     }
 
-    /// The limit for a largest curvature and the sum of all curvatures. A batch of b rows has the noise of its gradients
-    /// besides, of the order of `trace / b`, and momentum m adds `1/(1-m)` of them up.
+    /// The limit for a largest curvature and the sum of all curvatures. A batch of b rows has the noise of its
+    /// gradients besides, of the order of `trace / b`, and momentum m adds `1/(1-m)` of them up.
     fn limit_of(&self, steepest: f64, trace: f64) -> f64 {
         let rows = self.data.rows();
         let batch = self.config.batch_size.of(rows).saturating_mul(self.config.accumulate).min(rows);

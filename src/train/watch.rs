@@ -1,5 +1,5 @@
-//! Signs that a run goes wrong though its numbers are finite. A few operations a step; what costs more is done only when
-//! these raise a suspicion.
+//! Signs that a run goes wrong though its numbers are finite. A few operations a step; what costs more is done only
+//! when these raise a suspicion.
 
 use std::collections::VecDeque;
 
@@ -60,8 +60,8 @@ pub(super) enum Sign {
     Clipped(f64),
     /// The objective has risen for this many epochs.
     Rising(usize),
-    /// The loss stands still while gradients stay large: the learning rate may be at its limit. With the curvature along
-    /// the gradient, where steps have told it.
+    /// The loss stands still while gradients stay large: the learning rate may be at its limit. With the curvature
+    /// along the gradient, where steps have told it.
     Oscillating(Option<f64>),
     /// The validation loss was lowest in this epoch, and has risen since.
     ValidationRising(usize),
@@ -87,8 +87,8 @@ const VALIDATION_RISE: f64 = 1.2;
 /// A gradient norm below this share of the largest is that of a run that has arrived.
 const LARGE: f64 = 0.05;
 
-/// A step that gains less than this share of what its gradient promises is at the limit: there it gains 1 - lr c/2 of it,
-/// c the curvature along the gradient.
+/// A step that gains less than this share of what its gradient promises is at the limit: there it gains 1 - lr c/2 of
+/// it, c the curvature along the gradient.
 const GAINS_NOTHING: f64 = 0.1;
 
 /// Watches one run.
@@ -180,8 +180,8 @@ impl Watch {
     }
 }
 
-/// Whether the loss was still falling as fast as before when the run ended: over its last tenth it fell at least half of
-/// a tenth of all it fell. `losses` are those of the epochs.
+/// Whether the loss was still falling as fast as before when the run ended: over its last tenth it fell at least half
+/// of a tenth of all it fell. `losses` are those of the epochs.
 pub(super) fn still_falling(losses: &[f64]) -> bool {
     let epochs = losses.len();
     if epochs < 10 {
