@@ -22,6 +22,7 @@
 mod cause;
 mod gradcheck;
 mod report;
+mod run;
 mod slope;
 mod subject;
 
