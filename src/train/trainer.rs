@@ -244,17 +244,20 @@ where
         Ok(Outcome { reason, best_epoch })
     }
 
+    /// Rows of a step: the micro-batches of an accumulation window.
+    fn effective_batch(&self) -> usize {
+        self.config.batch_size.of(self.data.rows()).saturating_mul(self.config.accumulate)
+    }
+
     fn one_step_an_epoch(&self) -> bool {
-        let rows = self.data.rows();
-        self.config.batch_size.of(rows).saturating_mul(self.config.accumulate) >= rows
+        self.effective_batch() >= self.data.rows()
     }
 
     /// One pass over the rows in this order; `None` if the run was interrupted.
     fn one_epoch(&mut self, order: &[u32]) -> Result<Option<EpochSums>> {
         let micro_batch = self.config.batch_size.of(order.len());
-        let effective_batch = micro_batch.saturating_mul(self.config.accumulate);
         let mut epoch = EpochSums::default();
-        for rows in order.chunks(effective_batch) {
+        for rows in order.chunks(self.effective_batch()) {
             if self.interrupt.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
                 return Ok(None);
             }
