@@ -195,15 +195,34 @@ impl<T: Scalar> Parameter<T> {
     /// # Errors
     /// [`Shape`](crate::ErrorKind::Shape) if the number of elements differs.
     pub fn accumulate(&mut self, gradient: &[T]) -> Result<()> {
-        if gradient.len() != self.len() {
-            let what = format!("gradient of parameter \"{}\"", self.name);
-            return Err(Error::shape(what, &[self.len()], &[gradient.len()]));
-        }
+        self.check_length(gradient)?;
         if !self.frozen {
             kernels::add(self.values_and_gradients_mut().1, gradient);
             self.ledger = self.ledger.after_backward();
         }
         Ok(())
+    }
+
+    /// Puts `sum / divisor` in place of the gradient, row by row: [`zero_grad`](Parameter::zero_grad) and one backward
+    /// pass, in one go. A frozen parameter ignores it.
+    ///
+    /// # Errors
+    /// [`Shape`](crate::ErrorKind::Shape) if the number of elements differs.
+    pub fn replace_gradient(&mut self, sum: &[T], divisor: T) -> Result<()> {
+        self.check_length(sum)?;
+        if !self.frozen {
+            kernels::quotient(self.values_and_gradients_mut().1, sum, divisor);
+            self.ledger = Ledger::Empty.after_backward();
+        }
+        Ok(())
+    }
+
+    fn check_length(&self, gradient: &[T]) -> Result<()> {
+        if gradient.len() == self.len() {
+            return Ok(());
+        }
+        let what = format!("gradient of parameter \"{}\"", self.name);
+        Err(Error::shape(what, &[self.len()], &[gradient.len()]))
     }
 
     /// Sets the gradient to zero and the ledger to `Empty`.

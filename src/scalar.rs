@@ -1,37 +1,15 @@
 //! The number types that everything is generic over.
 
 use std::fmt::{Debug, Display};
-use std::iter::Sum;
-use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
 
 use ndarray::ScalarOperand;
-use num_traits::Float;
+
+use crate::kernels::Element;
 
 /// `f32` or `f64`. Sealed: the kernels are written for these two.
-pub trait Scalar:
-    Float
-    + AddAssign
-    + SubAssign
-    + MulAssign
-    + DivAssign
-    + Sum
-    + ScalarOperand
-    + Debug
-    + Display
-    + Default
-    + Send
-    + Sync
-    + 'static
-    + sealed::Sealed
-{
+pub trait Scalar: Element + ScalarOperand + Debug + Display {
     /// The type's name in model files and messages: `"f32"` or `"f64"`.
     const NAME: &'static str;
-
-    /// The nearest value of this type.
-    fn from_f64(value: f64) -> Self;
-
-    /// The value as `f64`, exactly.
-    fn as_f64(self) -> f64;
 
     /// The bytes of the value, the least significant first.
     fn little_endian(self) -> Vec<u8>;
@@ -60,14 +38,6 @@ impl Scalar for f32 {
     fn parse_decimal(text: &str) -> Option<Self> {
         fast_float2::parse(text).ok()
     }
-
-    fn from_f64(value: f64) -> Self {
-        value as f32
-    }
-
-    fn as_f64(self) -> f64 {
-        f64::from(self)
-    }
 }
 
 impl Scalar for f64 {
@@ -84,18 +54,4 @@ impl Scalar for f64 {
     fn parse_decimal(text: &str) -> Option<Self> {
         fast_float2::parse(text).ok()
     }
-
-    fn from_f64(value: f64) -> Self {
-        value
-    }
-
-    fn as_f64(self) -> f64 {
-        self
-    }
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
 }

@@ -1,11 +1,34 @@
 //! The inner loops, on plain slices. Nothing outside this folder loops over features.
 //!
-//! Every kernel adds in a fixed order, so that its result does not depend on who calls it or when.
+//! Every kernel adds in a fixed order, so that its result does not depend on who calls it or when. Which instructions it
+//! uses is picked at run time ([`Level`]), once for many rows: between levels results differ by rounding.
 
+mod backward;
+mod element;
+mod exponential;
+mod forward;
+mod lanes;
+#[cfg(target_arch = "aarch64")]
+mod lanes_neon;
+#[cfg(target_arch = "x86_64")]
+mod lanes_x86;
+mod level;
+mod losses;
+mod rows;
 mod softmax;
+mod team;
+#[cfg(test)]
+mod test_levels;
 mod update;
 mod vector;
 
+pub use backward::linear_backward;
+pub use element::Element;
+pub use forward::linear_forward;
+pub use level::Level;
+pub use losses::{logistic_loss, softmax_cross_entropy, squared_error};
+pub use rows::{RowIndex, Rows};
 pub use softmax::{log_sum_exp, sigmoid, softmax, softplus};
+pub use team::Team;
 pub use update::{SgdUpdate, clamp, sgd_update};
-pub use vector::{add, add_scaled, divide, dot, scale, sum_of_squared_sums, sum_of_squares};
+pub use vector::{add, add_scaled, divide, dot, quotient, scale, sum_of_squared_sums, sum_of_squares};

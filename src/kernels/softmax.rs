@@ -1,12 +1,12 @@
 //! Softmax, log-sum-exp and their two-class forms, finite for any finite logits.
 
-use crate::scalar::Scalar;
+use super::element::Element;
 
 /// Writes the softmax of `logits` to `probabilities` and returns the log-sum-exp of the logits.
 /// Both slices have one length, at least 1.
 ///
 /// The largest logit **of this row** is subtracted first: no exponent is above 0, so nothing overflows.
-pub fn softmax<T: Scalar>(logits: &[T], probabilities: &mut [T]) -> T {
+pub fn softmax<T: Element>(logits: &[T], probabilities: &mut [T]) -> T {
     debug_assert_eq!(logits.len(), probabilities.len());
     let largest = max(logits);
     let mut sum = T::zero();
@@ -21,14 +21,14 @@ pub fn softmax<T: Scalar>(logits: &[T], probabilities: &mut [T]) -> T {
 }
 
 /// `ln(sum exp(z))` of one row, with the row's largest logit taken out first.
-pub fn log_sum_exp<T: Scalar>(logits: &[T]) -> T {
+pub fn log_sum_exp<T: Element>(logits: &[T]) -> T {
     let largest = max(logits);
     let sum: T = logits.iter().map(|&z| (z - largest).exp()).sum();
     largest + sum.ln()
 }
 
 /// `1 / (1 + exp(-z))`, without overflow on either side.
-pub fn sigmoid<T: Scalar>(z: T) -> T {
+pub fn sigmoid<T: Element>(z: T) -> T {
     if z >= T::zero() {
         T::one() / (T::one() + (-z).exp())
     } else {
@@ -38,11 +38,11 @@ pub fn sigmoid<T: Scalar>(z: T) -> T {
 }
 
 /// `ln(1 + exp(z))`, without overflow.
-pub fn softplus<T: Scalar>(z: T) -> T {
+pub fn softplus<T: Element>(z: T) -> T {
     z.max(T::zero()) + (-z.abs()).exp().ln_1p()
 }
 
-fn max<T: Scalar>(values: &[T]) -> T {
+fn max<T: Element>(values: &[T]) -> T {
     values.iter().copied().fold(T::neg_infinity(), T::max)
 }
 

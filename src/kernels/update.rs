@@ -1,6 +1,8 @@
 //! The arithmetic of an optimizer's step.
 
-use crate::scalar::Scalar;
+use super::element::Element;
+use super::lanes::Lanes;
+use super::level::{Kernel, run};
 
 /// The numbers of one SGD step of one parameter.
 #[derive(Debug, Clone, Copy)]
@@ -20,23 +22,39 @@ pub struct SgdUpdate<T> {
 }
 
 /// One SGD step, in PyTorch's order. `buffer` is as long as the others, or empty without momentum.
-pub fn sgd_update<T: Scalar>(values: &mut [T], gradients: &[T], buffer: &mut [T], update: SgdUpdate<T>) {
-    let SgdUpdate { lr, sign, weight_decay, momentum, keep, nesterov } = update;
-    if momentum == T::zero() {
-        for (value, &gradient) in values.iter_mut().zip(gradients) {
-            *value -= lr * (sign * gradient + weight_decay * *value);
+pub fn sgd_update<T: Element>(values: &mut [T], gradients: &[T], buffer: &mut [T], update: SgdUpdate<T>) {
+    run(Step { values, gradients, buffer, update });
+}
+
+struct Step<'a, T> {
+    values: &'a mut [T],
+    gradients: &'a [T],
+    buffer: &'a mut [T],
+    update: SgdUpdate<T>,
+}
+
+impl<T: Element> Kernel<T> for Step<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<Element = T>>(self) {
+        let SgdUpdate { lr, sign, weight_decay, momentum, keep, nesterov } = self.update;
+        if momentum == T::zero() {
+            for (value, &gradient) in self.values.iter_mut().zip(self.gradients) {
+                *value -= lr * (sign * gradient + weight_decay * *value);
+            }
+            return;
         }
-        return;
-    }
-    for ((value, &gradient), buf) in values.iter_mut().zip(gradients).zip(buffer) {
-        let g = sign * gradient + weight_decay * *value;
-        *buf = momentum * *buf + keep * g;
-        *value -= lr * if nesterov { g + momentum * *buf } else { *buf };
+        for ((value, &gradient), buf) in self.values.iter_mut().zip(self.gradients).zip(self.buffer) {
+            let g = sign * gradient + weight_decay * *value;
+            *buf = momentum * *buf + keep * g;
+            *value -= lr * if nesterov { g + momentum * *buf } else { *buf };
+        }
     }
 }
 
 /// Limits every element to `-limit ..= limit`.
-pub fn clamp<T: Scalar>(values: &mut [T], limit: T) {
+pub fn clamp<T: Element>(values: &mut [T], limit: T) {
     for value in values {
         *value = value.max(-limit).min(limit);
     }

@@ -1,35 +1,53 @@
 //! Dot products, rank-1 updates and sums on slices of one length.
 
-use crate::scalar::Scalar;
+use num_traits::Zero;
 
-/// Partial sums kept side by side: enough for the compiler to fill its vector registers, and a fixed
-/// number, so that a sum has the same bits everywhere.
-const LANES: usize = 8;
+use super::element::Element;
+use super::lanes::Lanes;
+use super::level::{Kernel, run};
 
 /// `sum a[i] * b[i]`. Both slices have one length.
-pub fn dot<T: Scalar>(a: &[T], b: &[T]) -> T {
+pub fn dot<T: Element>(a: &[T], b: &[T]) -> T {
     debug_assert_eq!(a.len(), b.len());
-    let mut lanes = [T::zero(); LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail = (a_chunks.remainder(), b_chunks.remainder());
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for lane in 0..LANES {
-            lanes[lane] += a[lane] * b[lane];
-        }
+    run(Dot(a, b))
+}
+
+struct Dot<'a, T>(&'a [T], &'a [T]);
+
+impl<T: Element> Kernel<T> for Dot<'_, T> {
+    type Output = T;
+
+    #[inline(always)]
+    fn run<V: Lanes<Element = T>>(self) -> T {
+        dot_lanes::<V>(self.0, self.1)
     }
-    for (lane, (&a, &b)) in tail.0.iter().zip(tail.1).enumerate() {
-        lanes[lane] += a * b;
+}
+
+/// Partial sums kept side by side, so that one addition need not wait for the one before.
+const CHAINS: usize = 4;
+
+/// `sum a[i] * b[i]` on lanes.
+#[inline(always)]
+pub(super) fn dot_lanes<V: Lanes>(a: &[V::Element], b: &[V::Element]) -> V::Element {
+    let mut chains = [V::splat(V::Element::zero()); CHAINS];
+    let pieces = a.chunks(V::LANES).zip(b.chunks(V::LANES));
+    for (piece, (a, b)) in pieces.enumerate() {
+        let chain = &mut chains[piece % CHAINS];
+        let count = a.len().min(b.len());
+        // SAFETY: both pieces have `count` numbers, at most `LANES`.
+        *chain = unsafe { V::load_partial(a.as_ptr(), count).mul_add(V::load_partial(b.as_ptr(), count), *chain) };
     }
-    sum_lanes(lanes)
+    let [a, b, c, d] = chains;
+    a.add(b).add(c.add(d)).sum()
 }
 
 /// `sum a[i]^2`.
-pub fn sum_of_squares<T: Scalar>(a: &[T]) -> T {
+pub fn sum_of_squares<T: Element>(a: &[T]) -> T {
     dot(a, a)
 }
 
 /// `sum (a[i] + alpha * b[i])^2`. Both slices have one length.
-pub fn sum_of_squared_sums<T: Scalar>(a: &[T], alpha: T, b: &[T]) -> T {
+pub fn sum_of_squared_sums<T: Element>(a: &[T], alpha: T, b: &[T]) -> T {
     debug_assert_eq!(a.len(), b.len());
     let mut sum = T::zero();
     for (&a, &b) in a.iter().zip(b) {
@@ -40,38 +58,49 @@ pub fn sum_of_squared_sums<T: Scalar>(a: &[T], alpha: T, b: &[T]) -> T {
 }
 
 /// `y[i] += alpha * x[i]`: one row of a rank-1 update. Both slices have one length.
-pub fn add_scaled<T: Scalar>(y: &mut [T], alpha: T, x: &[T]) {
+pub fn add_scaled<T: Element>(y: &mut [T], alpha: T, x: &[T]) {
     debug_assert_eq!(y.len(), x.len());
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y += alpha * x;
-    }
+    run(Elementwise(y, x, |y: T, x: T| y + alpha * x));
 }
 
 /// `y[i] += x[i]`. Both slices have one length.
-pub fn add<T: Scalar>(y: &mut [T], x: &[T]) {
+pub fn add<T: Element>(y: &mut [T], x: &[T]) {
     debug_assert_eq!(y.len(), x.len());
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y += x;
+    run(Elementwise(y, x, |y: T, x: T| y + x));
+}
+
+/// `y[i] = x[i] / divisor`. Both slices have one length.
+pub fn quotient<T: Element>(y: &mut [T], x: &[T], divisor: T) {
+    debug_assert_eq!(y.len(), x.len());
+    run(Elementwise(y, x, |_, x: T| x / divisor));
+}
+
+/// Replaces each y by a function of y and x: the compiler makes lanes of it.
+struct Elementwise<'a, T, F>(&'a mut [T], &'a [T], F);
+
+impl<T: Element, F: Fn(T, T) -> T> Kernel<T> for Elementwise<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<Element = T>>(self) {
+        for (y, &x) in self.0.iter_mut().zip(self.1) {
+            *y = self.2(*y, x);
+        }
     }
 }
 
 /// `y[i] *= factor`.
-pub fn scale<T: Scalar>(y: &mut [T], factor: T) {
+pub fn scale<T: Element>(y: &mut [T], factor: T) {
     for y in y {
         *y *= factor;
     }
 }
 
 /// `y[i] /= divisor`.
-pub fn divide<T: Scalar>(y: &mut [T], divisor: T) {
+pub fn divide<T: Element>(y: &mut [T], divisor: T) {
     for y in y {
         *y /= divisor;
     }
-}
-
-fn sum_lanes<T: Scalar>(lanes: [T; LANES]) -> T {
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + e) + (b + f)) + ((c + g) + (d + h))
 }
 
 #[cfg(test)]

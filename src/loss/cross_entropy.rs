@@ -1,8 +1,8 @@
 //! Cross-entropy on class indices.
 
-use super::{Loss, RowLoss, Target, TargetKind, Targets};
+use super::{Loss, LossSum, RowLoss, Target, TargetKind, Targets, each_row};
 use crate::error::{Error, Result};
-use crate::kernels;
+use crate::kernels::{self, RowIndex};
 use crate::scalar::Scalar;
 
 /// Cross-entropy of the softmax of the logits against a class index.
@@ -110,6 +110,21 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
             *g -= self.share::<T>(class, label, classes);
         }
         RowLoss { loss, weight }
+    }
+
+    fn weighted_rows(
+        &self,
+        logits: &[T],
+        targets: &Targets<'_, T>,
+        rows: RowIndex<'_>,
+        gradient: &mut [T],
+    ) -> LossSum {
+        let plain = self.class_weights.is_none() && self.label_smoothing == 0.0;
+        let Some(labels) = targets.unweighted_classes().filter(|_| plain) else {
+            return each_row(self, logits, targets, rows, gradient);
+        };
+        let loss = kernels::softmax_cross_entropy(logits, labels, rows, gradient);
+        LossSum { loss, weight: rows.len() as f64 }
     }
 
     fn check(&self, targets: &Targets<'_, T>, rows: usize, outputs: usize) -> Result<()> {

@@ -8,7 +8,7 @@ mod targets;
 use ndarray::{Array2, ArrayView2};
 
 use crate::error::{Error, Result};
-use crate::kernels;
+use crate::kernels::{self, RowIndex};
 use crate::scalar::Scalar;
 
 pub use targets::{Target, TargetKind, Targets};
@@ -57,6 +57,15 @@ pub struct RowLoss<T> {
     pub loss: T,
     /// What the row counts for in a mean.
     pub weight: T,
+}
+
+/// What several rows cost, before any division.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct LossSum {
+    /// The sum of the rows' losses.
+    pub loss: f64,
+    /// The sum of their weights.
+    pub weight: f64,
 }
 
 /// The loss of a batch and its gradient.
@@ -151,20 +160,15 @@ pub trait Loss<T: Scalar>: Send + Sync {
         self.check(targets, rows, outputs)?;
         let logits = logits.as_standard_layout();
         let mut gradient = Array2::zeros((rows, outputs));
-        let (mut loss, mut weight) = (T::zero(), T::zero());
-        for (i, row) in logits.rows().into_iter().enumerate() {
-            let row = row.to_slice().expect("standard layout");
-            let mut row_gradient = gradient.row_mut(i);
-            let row_gradient = row_gradient.as_slice_mut().expect("standard layout");
-            let value = self.weighted_row(row, targets, i, row_gradient);
-            loss += value.loss;
-            weight += value.weight;
-        }
+        let all = RowIndex::Range { start: 0, len: rows };
+        let values = logits.as_slice().expect("standard layout");
+        let sum = self.weighted_rows(values, targets, all, gradient.as_slice_mut().expect("standard layout"));
+        let (mut loss, weight) = (T::from_f64(sum.loss), T::from_f64(sum.weight));
         if reduction == Reduction::Mean {
             if weight <= T::zero() {
                 return Err(Error::setting("weights", "they add up to 0: there is no mean"));
             }
-            loss /= weight;
+            loss = T::from_f64(sum.loss / sum.weight);
             gradient.mapv_inplace(|g| g / weight);
         }
         Ok(LossValue { loss, gradient, weight })
@@ -181,6 +185,38 @@ pub trait Loss<T: Scalar>: Send + Sync {
         }
         value
     }
+
+    /// The rows `rows` of `targets` together: writes each one's gradient over `gradient`, and returns their sum. `logits`
+    /// and `gradient` are `[rows, outputs]`. Default: [`weighted_row`](Loss::weighted_row) for each; a loss of the library
+    /// takes many rows at once where it can.
+    fn weighted_rows(
+        &self,
+        logits: &[T],
+        targets: &Targets<'_, T>,
+        rows: RowIndex<'_>,
+        gradient: &mut [T],
+    ) -> LossSum {
+        each_row(self, logits, targets, rows, gradient)
+    }
+}
+
+/// [`Loss::weighted_rows`], one row after another.
+fn each_row<T: Scalar, L: Loss<T> + ?Sized>(
+    loss: &L,
+    logits: &[T],
+    targets: &Targets<'_, T>,
+    rows: RowIndex<'_>,
+    gradient: &mut [T],
+) -> LossSum {
+    let mut sum = LossSum::default();
+    let outputs = logits.len() / rows.len().max(1);
+    for (place, row) in rows.iter().enumerate() {
+        let own = place * outputs..(place + 1) * outputs;
+        let value = loss.weighted_row(&logits[own.clone()], targets, row, &mut gradient[own]);
+        sum.loss += value.loss.as_f64();
+        sum.weight += value.weight.as_f64();
+    }
+    sum
 }
 
 #[cfg(test)]

@@ -96,6 +96,22 @@ impl<'a, T: Scalar> Targets<'a, T> {
         self.weights
     }
 
+    /// One value a row, `[rows]`, where every row counts once and has one.
+    pub(crate) fn unweighted_values(&self) -> Option<&[T]> {
+        match (&self.data, self.weights) {
+            (Data::Values(values), None) if values.shape().last() == Some(&1) => values.as_slice(),
+            _ => None,
+        }
+    }
+
+    /// The classes, `[rows]`, where every row counts once.
+    pub(crate) fn unweighted_classes(&self) -> Option<&[usize]> {
+        match (&self.data, self.weights) {
+            (Data::Classes(classes), None) => Some(classes),
+            _ => None,
+        }
+    }
+
     /// The target of one row, counted from 0.
     pub fn row(&self, row: usize) -> Target<'_, T> {
         match &self.data {

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Model;
 use crate::error::{Error, Result};
-use crate::kernels;
+use crate::kernels::{self, Rows};
 use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
@@ -129,6 +129,16 @@ impl<T: Scalar> Model<T> for Linear<T> {
         if !bias.is_empty() {
             kernels::add(bias, output_gradient);
         }
+    }
+
+    fn forward_rows(&self, rows: &Rows<'_, T>, outputs: &mut [T]) {
+        let bias = self.parameters.get(1).map_or(&[][..], Parameter::values);
+        kernels::linear_forward(rows, self.parameters[0].values(), bias, outputs);
+    }
+
+    fn backward_rows(&self, rows: &Rows<'_, T>, output_gradient: &[T], gradient: &mut [T]) {
+        let (weight, bias) = gradient.split_at_mut(self.inputs * self.outputs);
+        kernels::linear_backward(rows, output_gradient, weight, bias);
     }
 }
 

@@ -4,9 +4,10 @@
 
 mod linear;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 
 use crate::error::{Error, Result};
+use crate::kernels::{RowIndex, Rows};
 use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
@@ -33,6 +34,23 @@ pub trait Model<T: Scalar>: Send + Sync {
     /// by row. `output_gradient` is `[outputs]`.
     fn backward_row(&self, input: &[T], output_gradient: &[T], gradient: &mut [T]);
 
+    /// Writes the outputs of several rows, `[rows, outputs]`. Default: [`forward_row`](Model::forward_row) for each.
+    fn forward_rows(&self, rows: &Rows<'_, T>, outputs: &mut [T]) {
+        let each = self.outputs();
+        for (place, input) in rows.iter().enumerate() {
+            self.forward_row(input, &mut outputs[place * each..(place + 1) * each]);
+        }
+    }
+
+    /// Adds the gradient of several rows to `gradient`, as [`backward_row`](Model::backward_row) does, which is the
+    /// default for each. `output_gradient` is `[rows, outputs]`.
+    fn backward_rows(&self, rows: &Rows<'_, T>, output_gradient: &[T], gradient: &mut [T]) {
+        let each = self.outputs();
+        for (place, input) in rows.iter().enumerate() {
+            self.backward_row(input, &output_gradient[place * each..(place + 1) * each], gradient);
+        }
+    }
+
     /// The outputs of a batch, `[rows, outputs]`. `inputs` is `[rows, inputs]`.
     ///
     /// # Errors
@@ -41,10 +59,7 @@ pub trait Model<T: Scalar>: Send + Sync {
         check_columns("inputs", self.inputs(), &inputs)?;
         let inputs = inputs.as_standard_layout();
         let mut outputs = Array2::zeros((inputs.nrows(), self.outputs()));
-        for (input, mut output) in inputs.rows().into_iter().zip(outputs.rows_mut()) {
-            let input = input.to_slice().expect("standard layout");
-            self.forward_row(input, output.as_slice_mut().expect("standard layout"));
-        }
+        self.forward_rows(&all_rows(&inputs), outputs.as_slice_mut().expect("standard layout"));
         Ok(outputs)
     }
 
@@ -61,10 +76,8 @@ pub trait Model<T: Scalar>: Send + Sync {
         }
         let (inputs, output_gradient) = (inputs.as_standard_layout(), output_gradient.as_standard_layout());
         let mut gradient = vec![T::zero(); parameter_count(self.parameters())];
-        for (input, output) in inputs.rows().into_iter().zip(output_gradient.rows()) {
-            let input = input.to_slice().expect("standard layout");
-            self.backward_row(input, output.to_slice().expect("standard layout"), &mut gradient);
-        }
+        let output_gradient = output_gradient.as_slice().expect("standard layout");
+        self.backward_rows(&all_rows(&inputs), output_gradient, &mut gradient);
         accumulate(self.parameters_mut(), &gradient)
     }
 
@@ -90,6 +103,23 @@ pub fn parameter_count<T: Scalar>(parameters: &[Parameter<T>]) -> usize {
 /// # Errors
 /// [`Shape`](crate::ErrorKind::Shape) if its length is not that of all parameters together.
 pub fn accumulate<T: Scalar>(parameters: &mut [Parameter<T>], gradient: &[T]) -> Result<()> {
+    each_part(parameters, gradient, Parameter::accumulate)
+}
+
+/// Puts `sum / divisor` in place of the gradient of all parameters, one after another: zeros and one backward pass.
+///
+/// # Errors
+/// [`Shape`](crate::ErrorKind::Shape) if the sum's length is not that of all parameters together.
+pub fn replace_gradients<T: Scalar>(parameters: &mut [Parameter<T>], sum: &[T], divisor: T) -> Result<()> {
+    each_part(parameters, sum, |parameter, own| parameter.replace_gradient(own, divisor))
+}
+
+/// Gives each parameter its part of a gradient of all.
+fn each_part<T: Scalar>(
+    parameters: &mut [Parameter<T>],
+    gradient: &[T],
+    mut give: impl FnMut(&mut Parameter<T>, &[T]) -> Result<()>,
+) -> Result<()> {
     let count = parameter_count(parameters);
     if gradient.len() != count {
         return Err(Error::shape("gradient", &[count], &[gradient.len()]));
@@ -97,7 +127,7 @@ pub fn accumulate<T: Scalar>(parameters: &mut [Parameter<T>], gradient: &[T]) ->
     let mut rest = gradient;
     for parameter in parameters {
         let (own, after) = rest.split_at(parameter.len());
-        parameter.accumulate(own)?;
+        give(parameter, own)?;
         rest = after;
     }
     Ok(())
@@ -106,6 +136,12 @@ pub fn accumulate<T: Scalar>(parameters: &mut [Parameter<T>], gradient: &[T]) ->
 /// Sets every gradient to zero, and returns the largest number of backward passes thrown away unstepped.
 pub fn zero_grad<T: Scalar>(parameters: &mut [Parameter<T>]) -> u64 {
     parameters.iter_mut().map(Parameter::zero_grad).max().unwrap_or(0)
+}
+
+/// All rows of an array in standard layout.
+fn all_rows<'a, T>(inputs: &'a CowArray<'_, T, Ix2>) -> Rows<'a, T> {
+    let (len, width) = inputs.dim();
+    Rows::new(inputs.as_slice().expect("standard layout"), width, RowIndex::Range { start: 0, len })
 }
 
 fn check_columns<T>(what: &str, columns: usize, array: &ArrayView2<'_, T>) -> Result<()> {

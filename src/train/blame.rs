@@ -5,6 +5,7 @@
 
 use crate::data::Dataset;
 use crate::error::{Cause, Culprit};
+use crate::kernels::RowIndex;
 use crate::loss::{Loss, Target};
 use crate::model::{Model, parameter_count};
 use crate::parameter::Parameter;
@@ -16,7 +17,7 @@ const STANDS_OUT: f64 = 20.0;
 /// What the trainer knows of a step whose loss or gradient is not finite.
 pub(super) struct FailedStep<'a> {
     /// The rows of the effective batch.
-    pub rows: &'a [u32],
+    pub rows: RowIndex<'a>,
     /// Its mean loss.
     pub loss: f64,
     /// Whether the loss had grown beyond its start before this step.
@@ -147,7 +148,7 @@ struct WorstRow {
 
 /// The first row whose own outputs, loss or gradient are not finite; where each is and only the sum or the norm
 /// overflows, the row that adds most.
-fn worst_row<T, M, L>(model: &M, loss: &L, data: &Dataset<T>, rows: &[u32]) -> WorstRow
+fn worst_row<T, M, L>(model: &M, loss: &L, data: &Dataset<T>, rows: RowIndex<'_>) -> WorstRow
 where
     T: Scalar,
     M: Model<T> + ?Sized,
@@ -157,9 +158,8 @@ where
     let mut logits = vec![T::zero(); model.outputs()];
     let mut output_gradient = logits.clone();
     let mut gradient = vec![T::zero(); parameter_count(model.parameters())];
-    let mut most = (rows[0] as usize, 0, -1.0);
-    for &row in rows {
-        let row = row as usize;
+    let mut most = (rows.at(0), 0, -1.0);
+    for row in rows.iter() {
         model.forward_row(data.row(row), &mut logits);
         let value = loss.weighted_row(&logits, &targets, row, &mut output_gradient);
         gradient.fill(T::zero());

@@ -1,31 +1,40 @@
 //! The one mechanism of training: a gradient is a sum over rows, with the weight it was summed over.
 //!
-//! An effective batch is cut into shards, always at the same places. Each shard's rows are added one after another to
-//! sums that start at zero; the shards' sums are added in their order; the division by the weight comes once, at the
-//! end. A shard's sums depend on its rows alone, so neither the micro-batches in which rows arrive nor the threads that
-//! add them change a bit of the result.
+//! An effective batch is cut into shards, always at the same places. Each shard's rows are added to sums that start at
+//! zero; the shards' sums are added in their order; the division by the weight comes once, at the end. A shard's sums
+//! depend on its rows alone, so neither the micro-batches a window was asked for in nor the threads that add the rows
+//! change a bit of the result.
 
-use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::kernels;
-use crate::loss::{Loss, Targets};
+use crate::kernels::{self, RowIndex, Rows, Team};
+use crate::loss::{Loss, LossSum, Targets};
 use crate::model::{Model, parameter_count};
 use crate::scalar::Scalar;
 
-/// The least rows of a shard: enough to make up for starting and adding its sums.
+/// The least rows of a shard, and the least multiplications of one: enough to make up for starting and adding its sums.
 const SHARD_ROWS: usize = 64;
+const SHARD_WORK: usize = 6_400;
 
 /// The most shards of an effective batch.
 const MOST_SHARDS: usize = 64;
 
-/// The multiplications below which threads cost more than they bring.
-const PARALLEL_WORK: usize = 200_000;
+/// The multiplications of a batch below which threads cost more than they bring.
+const PARALLEL_WORK: usize = 16_000;
 
-/// Rows in each shard of an effective batch of `rows`; the last may have fewer.
-fn shard_rows(rows: usize) -> usize {
-    rows.div_ceil(MOST_SHARDS).max(SHARD_ROWS)
+/// Bytes of features that are read from memory once and then from the cache: a tile of rows goes forward and back before
+/// the next.
+const TILE_BYTES: usize = 64 * 1024;
+const TILE_ROWS: (usize, usize) = (16, 256);
+
+/// Bytes for the sums of the shards of a round.
+const ROUND_BYTES: usize = 4 << 20;
+
+/// Rows in each shard of an effective batch of `rows`, for `parameters` parameters; the last may have fewer.
+fn shard_rows(rows: usize, parameters: usize) -> usize {
+    rows.div_ceil(MOST_SHARDS).max(SHARD_WORK / parameters.max(1)).max(SHARD_ROWS)
 }
 
 /// What a set of rows adds up to.
@@ -55,29 +64,87 @@ impl<T: Scalar> Sums<T> {
     }
 }
 
-/// One thread's sums and scratch space.
-#[derive(Debug)]
-struct Worker<T> {
-    sums: Sums<T>,
-    logits: Vec<T>,
-    output_gradient: Vec<T>,
+/// A model, its loss, and the rows they are applied to.
+pub(crate) struct Problem<'a, 't, T, M: ?Sized, L: ?Sized> {
+    pub model: &'a M,
+    pub loss: &'a L,
+    pub data: &'a Dataset<T>,
+    pub targets: &'a Targets<'t, T>,
 }
 
-impl<T: Scalar> Worker<T> {
-    fn add_rows<M, L>(&mut self, model: &M, loss: &L, data: &Dataset<T>, targets: &Targets<'_, T>, rows: &[u32])
+impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M, L> {
+    fn rows<'b>(&'b self, index: RowIndex<'b>, ahead: RowIndex<'b>) -> Rows<'b, T> {
+        let features = self.data.features();
+        Rows::new(features.to_slice().expect("kept in standard layout"), features.ncols(), index).ahead(ahead)
+    }
+}
+
+/// One thread's room to work in.
+#[derive(Debug)]
+struct Scratch<T> {
+    /// `[tile, outputs]`.
+    logits: Vec<T>,
+    output_gradient: Vec<T>,
+    /// Rows of a tile.
+    tile: usize,
+    outputs: usize,
+}
+
+impl<T: Scalar> Scratch<T> {
+    fn new(inputs: usize, outputs: usize) -> Self {
+        let row_bytes = (inputs * size_of::<T>()).max(1);
+        let tile = (TILE_BYTES / row_bytes).clamp(TILE_ROWS.0, TILE_ROWS.1);
+        let room = vec![T::zero(); tile * outputs];
+        Scratch { logits: room.clone(), output_gradient: room, tile, outputs }
+    }
+
+    /// Adds rows to sums, and asks memory for those ahead.
+    fn add_rows<M, L>(
+        &mut self,
+        problem: &Problem<'_, '_, T, M, L>,
+        rows: RowIndex<'_>,
+        ahead: RowIndex<'_>,
+        sums: &mut Sums<T>,
+    ) where
+        M: Model<T> + ?Sized,
+        L: Loss<T> + ?Sized,
+    {
+        let mut place = 0;
+        while place < rows.len() {
+            let tile = rows.part(place, place + self.tile);
+            place += tile.len();
+            let next = rows.part(place, place + self.tile);
+            let input = problem.rows(tile, if next.is_empty() { ahead } else { next });
+            let logits = &mut self.logits[..tile.len() * self.outputs];
+            let output_gradient = &mut self.output_gradient[..tile.len() * self.outputs];
+            problem.model.forward_rows(&input, logits);
+            let value = problem.loss.weighted_rows(logits, problem.targets, tile, output_gradient);
+            problem.model.backward_rows(&input, output_gradient, &mut sums.gradient);
+            sums.loss += value.loss;
+            sums.weight += value.weight;
+        }
+    }
+
+    /// The loss of rows, with nothing but the forward pass.
+    fn loss_of<M, L>(&mut self, problem: &Problem<'_, '_, T, M, L>, rows: RowIndex<'_>) -> LossSum
     where
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
     {
-        for &row in rows {
-            let row = row as usize;
-            let input = data.row(row);
-            model.forward_row(input, &mut self.logits);
-            let value = loss.weighted_row(&self.logits, targets, row, &mut self.output_gradient);
-            model.backward_row(input, &self.output_gradient, &mut self.sums.gradient);
-            self.sums.loss += value.loss.as_f64();
-            self.sums.weight += value.weight.as_f64();
+        let mut sum = LossSum::default();
+        let mut place = 0;
+        while place < rows.len() {
+            let tile = rows.part(place, place + self.tile);
+            place += tile.len();
+            let input = problem.rows(tile, rows.part(place, place + self.tile));
+            let logits = &mut self.logits[..tile.len() * self.outputs];
+            let output_gradient = &mut self.output_gradient[..tile.len() * self.outputs];
+            problem.model.forward_rows(&input, logits);
+            let value = problem.loss.weighted_rows(logits, problem.targets, tile, output_gradient);
+            sum.loss += value.loss;
+            sum.weight += value.weight;
         }
+        sum
     }
 }
 
@@ -85,12 +152,13 @@ impl<T: Scalar> Worker<T> {
 #[derive(Debug)]
 pub(crate) struct Accumulator<T> {
     total: Sums<T>,
-    workers: Vec<Worker<T>>,
-    pool: Option<rayon::ThreadPool>,
-    /// Rows of this effective batch, of each of its shards, and those added so far.
-    batch: usize,
-    shard: usize,
-    done: usize,
+    /// Whether nothing has been added to the total.
+    empty: bool,
+    /// The sums of the shards of a round.
+    shards: Vec<Mutex<Sums<T>>>,
+    /// One for each thread.
+    scratch: Vec<Mutex<Scratch<T>>>,
+    team: Team,
 }
 
 impl<T: Scalar> Accumulator<T> {
@@ -100,143 +168,148 @@ impl<T: Scalar> Accumulator<T> {
         // More than the shards of a batch have nothing to do.
         let threads = if threads == 0 { available } else { threads }.min(MOST_SHARDS);
         let parameters = parameter_count(model.parameters());
-        let worker = || Worker {
-            sums: Sums::zero(parameters),
-            logits: vec![T::zero(); model.outputs()],
-            output_gradient: vec![T::zero(); model.outputs()],
-        };
-        let pool = if threads > 1 {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-            Some(pool.map_err(|error| Error::setting("threads", format!("{threads} cannot be started: {error}")))?)
-        } else {
-            None
-        };
-        let workers = (0..threads).map(|_| worker()).collect();
-        Ok(Accumulator { total: Sums::zero(parameters), workers, pool, batch: 0, shard: 1, done: 0 })
+        let team = Team::new(threads)
+            .map_err(|error| Error::setting("threads", format!("{threads} cannot be started: {error}")))?;
+        let in_a_round = (ROUND_BYTES / (parameters * size_of::<T>()).max(1)).clamp(threads, MOST_SHARDS);
+        let scratch = || Mutex::new(Scratch::new(model.inputs(), model.outputs()));
+        Ok(Accumulator {
+            total: Sums::zero(parameters),
+            empty: true,
+            shards: (0..in_a_round).map(|_| Mutex::new(Sums::zero(parameters))).collect(),
+            scratch: (0..threads).map(|_| scratch()).collect(),
+            team,
+        })
     }
 
-    /// Starts an effective batch of `rows` rows.
-    pub(crate) fn begin(&mut self, rows: usize) {
-        self.total.clear();
-        self.batch = rows;
-        self.shard = shard_rows(rows);
-        self.done = 0;
+    /// Starts an effective batch.
+    pub(crate) fn begin(&mut self) {
+        self.empty = true;
     }
 
-    /// Adds the rows of a micro-batch. An open shard goes on where it stopped, row after row.
-    pub(crate) fn add<M, L>(
-        &mut self,
-        model: &M,
-        loss: &L,
-        data: &Dataset<T>,
-        targets: &Targets<'_, T>,
-        mut rows: &[u32],
-    ) where
-        M: Model<T> + ?Sized,
-        L: Loss<T> + ?Sized,
-    {
-        let parallel = self.pool.is_some() && rows.len() * self.total.gradient.len() >= PARALLEL_WORK;
-        while !rows.is_empty() {
-            // A round: the rest of the open shard, and a shard for each further worker.
-            let open = self.done % self.shard;
-            let first = (self.shard - open).min(rows.len());
-            let further = (rows.len() - first).div_ceil(self.shard);
-            let busy = if parallel { (1 + further).min(self.workers.len()) } else { 1 };
-            let (now, later) = rows.split_at((first + (busy - 1) * self.shard).min(rows.len()));
-            let shard = self.shard;
-            let work = |(index, worker): (usize, &mut Worker<T>)| {
-                let start = if index == 0 { 0 } else { first + (index - 1) * shard };
-                let end = (first + index * shard).min(now.len());
-                if index > 0 || open == 0 {
-                    worker.sums.clear();
-                }
-                worker.add_rows(model, loss, data, targets, &now[start..end]);
-            };
-            let workers = &mut self.workers[..busy];
-            match &self.pool {
-                Some(pool) if busy > 1 => pool.install(|| workers.par_iter_mut().enumerate().for_each(work)),
-                _ => workers.iter_mut().enumerate().for_each(work),
-            }
-            self.done += now.len();
-            rows = later;
-            // Every shard of the round is complete but perhaps the last, which then is the first of the next round.
-            let complete = if self.done % self.shard == 0 { busy } else { busy - 1 };
-            for worker in &self.workers[..complete] {
-                self.total.add(&worker.sums);
-            }
-            if complete < busy {
-                self.workers.swap(0, complete);
-            }
-        }
-    }
-
-    /// Ends the effective batch: all its rows must have been added.
-    pub(crate) fn finish(&mut self) -> &mut Sums<T> {
-        debug_assert_eq!(self.done, self.batch);
-        if self.done % self.shard != 0 {
-            self.total.add(&self.workers[0].sums);
-            self.done = 0;
-        }
-        &mut self.total
-    }
-}
-
-impl<T: Scalar> Accumulator<T> {
-    /// [`mean_loss`] on the accumulator's threads.
-    pub(crate) fn mean_loss<M, L>(&self, model: &M, loss: &L, data: &Dataset<T>) -> f64
+    /// Adds rows, in shards of their own. `ahead` are the rows that will be added next, as far as they are known.
+    pub(crate) fn add<M, L>(&mut self, problem: &Problem<'_, '_, T, M, L>, rows: RowIndex<'_>, ahead: RowIndex<'_>)
     where
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
     {
-        match &self.pool {
-            Some(pool) => pool.install(|| mean_loss(model, loss, data)),
-            None => mean_of_chunks(model, loss, data, |starts, chunk| starts.iter().map(|&s| chunk(s)).collect()),
+        let parameters = self.total.gradient.len();
+        let shard = shard_rows(rows.len(), parameters);
+        let work = rows.len() * parameters;
+        if rows.len() <= shard && self.empty {
+            // The only shard: its sums are the total.
+            self.total.clear();
+            self.empty = false;
+            return own(&mut self.scratch[0]).add_rows(problem, rows, ahead, &mut self.total);
         }
+        let round = self.shards.len() * shard;
+        let mut place = 0;
+        while place < rows.len() {
+            let now = rows.part(place, place + round);
+            place += now.len();
+            let count = now.len().div_ceil(shard);
+            let (shards, scratch) = (&self.shards[..count], &self.scratch);
+            let threads = if work >= PARALLEL_WORK { self.team.threads().min(count) } else { 1 };
+            let share = move |thread: usize| {
+                // Each thread takes neighbouring shards, and knows which it takes next.
+                let (first, last) = (thread * count / threads, (thread + 1) * count / threads);
+                let mut scratch = lock(&scratch[thread]);
+                for index in first..last {
+                    let mut sums = lock(&shards[index]);
+                    sums.clear();
+                    let own = now.part(index * shard, (index + 1) * shard);
+                    let next = if index + 1 < last {
+                        now.part((index + 1) * shard, (index + 2) * shard)
+                    } else {
+                        ahead.part(first * shard, (first + 1) * shard)
+                    };
+                    scratch.add_rows(problem, own, next, &mut sums);
+                }
+            };
+            if threads == 1 {
+                share(0);
+            } else {
+                self.team.run(&|thread| {
+                    if thread < threads {
+                        share(thread);
+                    }
+                });
+            }
+            for sums in &mut self.shards[..count] {
+                let sums = own(sums);
+                if self.empty {
+                    std::mem::swap(&mut self.total, sums);
+                    self.empty = false;
+                } else {
+                    self.total.add(sums);
+                }
+            }
+        }
+    }
+
+    /// Ends the effective batch.
+    pub(crate) fn finish(&mut self) -> &Sums<T> {
+        if self.empty {
+            self.total.clear();
+        }
+        &self.total
+    }
+
+    /// The mean loss of all rows, with nothing but the forward pass; the same bits on any number of threads.
+    pub(crate) fn mean_loss<M, L>(&mut self, problem: &Problem<'_, '_, T, M, L>) -> f64
+    where
+        M: Model<T> + ?Sized,
+        L: Loss<T> + ?Sized,
+    {
+        let sum = self.loss_sum(problem);
+        sum.loss / sum.weight
+    }
+
+    /// The sum of losses and weights of all rows.
+    pub(crate) fn loss_sum<M, L>(&mut self, problem: &Problem<'_, '_, T, M, L>) -> LossSum
+    where
+        M: Model<T> + ?Sized,
+        L: Loss<T> + ?Sized,
+    {
+        const CHUNK: usize = 4096;
+        let rows = RowIndex::Range { start: 0, len: problem.data.rows() };
+        let chunks: Vec<Mutex<LossSum>> = (0..rows.len().div_ceil(CHUNK)).map(|_| Mutex::default()).collect();
+        let (threads, scratch) = (self.team.threads(), &self.scratch);
+        self.team.run(&|thread| {
+            let mut scratch = lock(&scratch[thread]);
+            for (index, chunk) in chunks.iter().enumerate().skip(thread).step_by(threads) {
+                *lock(chunk) = scratch.loss_of(problem, rows.part(index * CHUNK, (index + 1) * CHUNK));
+            }
+        });
+        chunks.into_iter().fold(LossSum::default(), |sum, chunk| {
+            let chunk = chunk.into_inner().unwrap_or_else(PoisonError::into_inner);
+            LossSum { loss: sum.loss + chunk.loss, weight: sum.weight + chunk.weight }
+        })
     }
 }
 
-/// The mean loss of all rows, with nothing but the forward pass, on all threads; the same bits on any number of them.
+/// What only one thread uses at a time is never waited for.
+fn lock<S>(mutex: &Mutex<S>) -> std::sync::MutexGuard<'_, S> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn own<S>(mutex: &mut Mutex<S>) -> &mut S {
+    mutex.get_mut().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The mean loss of all rows, with nothing but the forward pass; the same bits on any number of threads.
+///
+/// # Panics
+/// If the system starts no thread.
 pub fn mean_loss<T, M, L>(model: &M, loss: &L, data: &Dataset<T>) -> f64
 where
     T: Scalar,
     M: Model<T> + ?Sized,
     L: Loss<T> + ?Sized,
 {
-    mean_of_chunks(model, loss, data, |starts, chunk| starts.par_iter().map(|&start| chunk(start)).collect())
-}
-
-/// The sum of losses and of weights of the rows from a start on.
-type Chunk<'a> = &'a (dyn Fn(usize) -> (f64, f64) + Sync);
-
-/// The mean loss, by chunks of rows that `each` may take in any order and must return in theirs.
-fn mean_of_chunks<T, M, L>(
-    model: &M,
-    loss: &L,
-    data: &Dataset<T>,
-    each: impl Fn(&[usize], Chunk<'_>) -> Vec<(f64, f64)>,
-) -> f64
-where
-    T: Scalar,
-    M: Model<T> + ?Sized,
-    L: Loss<T> + ?Sized,
-{
-    const CHUNK: usize = 4096;
-    let targets = data.targets();
-    let chunk = |start: usize| {
-        let mut logits = vec![T::zero(); model.outputs()];
-        let mut gradient = logits.clone();
-        let (mut sum, mut weight) = (0.0, 0.0);
-        for row in start..(start + CHUNK).min(data.rows()) {
-            model.forward_row(data.row(row), &mut logits);
-            let value = loss.weighted_row(&logits, &targets, row, &mut gradient);
-            sum += value.loss.as_f64();
-            weight += value.weight.as_f64();
-        }
-        (sum, weight)
-    };
-    let starts: Vec<usize> = (0..data.rows()).step_by(CHUNK).collect();
-    let (sum, weight) = each(&starts, &chunk).iter().fold((0.0, 0.0), |(s, w), part| (s + part.0, w + part.1));
-    sum / weight
+    const SMALL: usize = 1_000_000;
+    let threads = if data.features().len() * model.outputs() < SMALL { 1 } else { 0 };
+    let mut accumulator = Accumulator::new(model, threads).expect("threads can be started");
+    accumulator.mean_loss(&Problem { model, loss, data, targets: &data.targets() })
 }
 
 #[cfg(test)]
@@ -245,7 +318,6 @@ mod tests {
     use crate::loss::{CrossEntropy, Mse};
     use crate::model::{Init, Linear};
     use ndarray::Array2;
-    use proptest::prelude::*;
 
     fn data(rows: usize, features: usize) -> Dataset<f64> {
         let x = Array2::from_shape_fn((rows, features), |(i, j)| ((i * 37 + j * 11) % 101) as f64 / 7.3 - 5.0);
@@ -254,52 +326,86 @@ mod tests {
         Dataset::with_classes(x, classes).unwrap().weighted(weights).unwrap()
     }
 
-    /// The sums of all rows, in micro-batches that end at the given rows.
-    fn sums(data: &Dataset<f64>, threads: usize, ends: &[usize]) -> (Vec<f64>, f64, f64) {
-        let model = Linear::new(data.features().ncols(), 3).initialized(Init::Uniform { seed: 1 });
-        let mut accumulator = Accumulator::new(&model, threads).unwrap();
-        let rows: Vec<u32> = (0..data.rows() as u32).collect();
-        accumulator.begin(rows.len());
-        let mut start = 0;
-        for &end in ends.iter().chain([&rows.len()]) {
-            let targets = data.targets();
-            accumulator.add(&model, &CrossEntropy::new(), data, &targets, &rows[start..end]);
-            start = end;
-        }
-        let sums = accumulator.finish();
-        (sums.gradient.clone(), sums.loss, sums.weight)
+    fn model(data: &Dataset<f64>) -> Linear<f64> {
+        Linear::new(data.features().ncols(), 3).initialized(Init::Uniform { seed: 1 })
     }
 
-    proptest! {
-        #[test]
-        fn how_a_batch_is_split_changes_no_bit(
-            rows in 1..400usize, mut ends in prop::collection::vec(0..400usize, 0..12), threads in 1..5usize
-        ) {
-            ends.iter_mut().for_each(|end| *end = (*end).min(rows));
-            ends.sort_unstable();
-            let data = data(rows, 3);
-            prop_assert_eq!(sums(&data, threads, &ends), sums(&data, 1, &[]));
+    /// The sums of all rows, every third first.
+    fn sums(data: &Dataset<f64>, threads: usize) -> Sums<f64> {
+        let model = model(data);
+        let mut accumulator = Accumulator::new(&model, threads).unwrap();
+        let rows = data.rows() as u32;
+        let order: Vec<u32> = (0..3).flat_map(|start| (start..rows).step_by(3)).collect();
+        let problem = Problem { model: &model, loss: &CrossEntropy::new(), data, targets: &data.targets() };
+        // What an earlier batch leaves behind must not show.
+        accumulator.begin();
+        accumulator.add(&problem, RowIndex::List(&order[..1]), RowIndex::NONE);
+        accumulator.begin();
+        accumulator.add(&problem, RowIndex::List(&order), RowIndex::NONE);
+        accumulator.finish().clone()
+    }
+
+    fn assert_same_bits(a: &Sums<f64>, b: &Sums<f64>, what: &str) {
+        assert_eq!((&a.gradient, a.loss, a.weight), (&b.gradient, b.loss, b.weight), "{what}");
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        // From one shard to more than a round has room for.
+        for (rows, features) in [(1, 3), (63, 3), (700, 40), (5000, 40), (5000, 4000)] {
+            let data = data(rows.min(if features > 1000 { 300 } else { rows }), features);
+            let one = sums(&data, 1);
+            for threads in [2, 3, 7] {
+                assert_same_bits(&sums(&data, threads), &one, &format!("{rows} x {features}, {threads} threads"));
+            }
         }
     }
 
     #[test]
-    fn threads_change_no_bit_where_they_are_used() {
-        // 5000 rows of 40 features and 3 outputs are past the threshold, in 64 shards of 79 rows.
-        let data = data(5000, 40);
-        let one = sums(&data, 1, &[]);
-        for threads in [2, 3, 7] {
-            assert_eq!(sums(&data, threads, &[]), one, "{threads} threads");
-            assert_eq!(sums(&data, threads, &[1700, 1701, 4999]), one, "{threads} threads, split");
+    fn the_sums_are_those_of_row_after_row() {
+        for (rows, features) in [(1, 1), (100, 1), (65, 3), (1000, 30), (257, 100)] {
+            let data = data(rows, features);
+            let (model, loss, targets) = (model(&data), CrossEntropy::new(), data.targets());
+            let mut expected = Sums::zero(parameter_count(model.parameters()));
+            let (mut logits, mut gradient) = ([0.0; 3], [0.0; 3]);
+            for row in 0..rows {
+                model.forward_row(data.row(row), &mut logits);
+                let value = loss.weighted_row(&logits, &targets, row, &mut gradient);
+                model.backward_row(data.row(row), &gradient, &mut expected.gradient);
+                expected.loss += value.loss;
+                expected.weight += value.weight;
+            }
+            let found = sums(&data, 2);
+            let close = |a: f64, b: f64| (a - b).abs() <= 1e-11 * expected.weight * 10.0;
+            assert!(found.gradient.iter().zip(&expected.gradient).all(|(a, b)| close(*a, *b)), "{rows} x {features}");
+            assert!(close(found.loss, expected.loss) && close(found.weight, expected.weight));
         }
+    }
+
+    #[test]
+    fn rows_may_come_in_pieces_of_different_data() {
+        let (first, second) = (data(100, 3), data(30, 3));
+        let (model, loss) = (model(&first), CrossEntropy::new());
+        let mut accumulator = Accumulator::new(&model, 2).unwrap();
+        let mut of = |parts: &[&Dataset<f64>]| {
+            accumulator.begin();
+            for part in parts {
+                let problem = Problem { model: &model, loss: &loss, data: part, targets: &part.targets() };
+                accumulator.add(&problem, RowIndex::Range { start: 0, len: part.rows() }, RowIndex::NONE);
+            }
+            accumulator.finish().clone()
+        };
+        let (a, b, both) = (of(&[&first]), of(&[&second]), of(&[&first, &second]));
+        let sum: Vec<f64> = a.gradient.iter().zip(&b.gradient).map(|(a, b)| a + b).collect();
+        assert_eq!((both.gradient, both.loss, both.weight), (sum, a.loss + b.loss, a.weight + b.weight));
     }
 
     #[test]
     fn the_mean_loss_is_that_of_the_sums() {
         let data = data(5000, 3);
-        let model = Linear::new(3, 3).initialized(Init::Uniform { seed: 1 });
-        let (_, loss, weight) = sums(&data, 1, &[]);
-        let mean = mean_loss(&model, &CrossEntropy::new(), &data);
-        assert!((mean - loss / weight).abs() < 1e-12 * mean, "{mean}");
+        let sums = sums(&data, 1);
+        let mean = mean_loss(&model(&data), &CrossEntropy::new(), &data);
+        assert!((mean - sums.loss / sums.weight).abs() < 1e-12 * mean, "{mean}");
     }
 
     #[test]
@@ -307,8 +413,9 @@ mod tests {
         let data = Dataset::with_values(ndarray::array![[3.0]], ndarray::array![[5.0]]).unwrap();
         let model = Linear::new(1, 1);
         let mut accumulator = Accumulator::new(&model, 2).unwrap();
-        accumulator.begin(1);
-        accumulator.add(&model, &Mse, &data, &data.targets(), &[0]);
+        accumulator.begin();
+        let problem = Problem { model: &model, loss: &Mse, data: &data, targets: &data.targets() };
+        accumulator.add(&problem, RowIndex::List(&[0]), RowIndex::NONE);
         let sums = accumulator.finish();
         assert_eq!((sums.gradient.as_slice(), sums.loss, sums.weight), (&[-30.0, -10.0][..], 25.0, 1.0));
     }

@@ -10,13 +10,13 @@ use super::event::{EpochEvent, Observer, RunEnd, RunStart, StepEvent, StopReason
 use super::guard::Guard;
 use super::report::Report;
 use super::stopping::{Stopping, restore, snapshot};
-use super::sums::Accumulator;
+use super::sums::{Accumulator, Problem};
 use super::watch::{WarningCounts, Watch};
 use crate::data::{Dataset, permutation};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels;
+use crate::kernels::RowIndex;
 use crate::loss::{Loss, Targets};
-use crate::model::{Model, accumulate, parameter_count, zero_grad};
+use crate::model::{Model, parameter_count, replace_gradients, zero_grad};
 use crate::optim::{Clip, Optimizer, grad_norm};
 use crate::scalar::Scalar;
 
@@ -199,16 +199,18 @@ where
 {
     fn all_epochs(&mut self) -> Result<Outcome> {
         let mut stopping = Stopping::new(&self.config);
-        let mut order: Vec<u32> = (0..self.data.rows() as u32).collect();
+        let mut order: Vec<u32> = Vec::new();
         let mut reason = StopReason::Finished;
         for epoch in 1..=self.config.epochs {
             self.epoch = epoch;
             // The order of rows that all go into one step means nothing, and in file order they are read faster.
-            if self.config.shuffle && !self.one_step_an_epoch() {
-                permutation(&mut order, self.data.rows(), self.config.seed, epoch);
-            }
             let started = Instant::now();
-            let sums = self.one_epoch(&order)?;
+            let sums = if self.config.shuffle && !self.one_step_an_epoch() {
+                permutation(&mut order, self.data.rows(), self.config.seed, epoch);
+                self.one_epoch(RowIndex::List(&order))?
+            } else {
+                self.one_epoch(RowIndex::Range { start: 0, len: self.data.rows() })?
+            };
             if let Some(element) = self.guard.look(self.model.parameters_mut()) {
                 self.update_overflowed(element)?;
             }
@@ -216,7 +218,7 @@ where
                 // As it stands: the best parameters are for a run that was let go on.
                 return Ok(Outcome { reason: StopReason::Interrupted, best_epoch: None });
             };
-            let valid_loss = self.validation.map(|data| self.accumulator.mean_loss(&*self.model, self.loss, data));
+            let valid_loss = self.validation.map(|data| self.mean_loss_of(data));
             let loss = sums.loss / sums.weight;
             let event = EpochEvent {
                 epoch,
@@ -228,7 +230,7 @@ where
             };
             self.observer.epoch(&event)?;
             let watched = match valid_loss {
-                None if stopping.watches_loss() => Some(self.accumulator.mean_loss(&*self.model, self.loss, self.data)),
+                None if stopping.watches_loss() => Some(self.mean_loss_of(self.data)),
                 known => known,
             };
             let objective = loss + self.optimizer.penalty(self.model.parameters());
@@ -244,6 +246,11 @@ where
         Ok(Outcome { reason, best_epoch })
     }
 
+    /// The mean loss of rows under the parameters as they are.
+    fn mean_loss_of(&mut self, data: &Dataset<T>) -> f64 {
+        self.accumulator.mean_loss(&Problem { model: &*self.model, loss: self.loss, data, targets: &data.targets() })
+    }
+
     /// Rows of a step: the micro-batches of an accumulation window.
     fn effective_batch(&self) -> usize {
         self.config.batch_size.of(self.data.rows()).saturating_mul(self.config.accumulate)
@@ -254,33 +261,32 @@ where
     }
 
     /// One pass over the rows in this order; `None` if the run was interrupted.
-    fn one_epoch(&mut self, order: &[u32]) -> Result<Option<EpochSums>> {
-        let micro_batch = self.config.batch_size.of(order.len());
+    fn one_epoch(&mut self, order: RowIndex<'_>) -> Result<Option<EpochSums>> {
+        let batch = self.effective_batch();
         let mut epoch = EpochSums::default();
-        for rows in order.chunks(self.effective_batch()) {
+        for start in (0..order.len()).step_by(batch) {
             if self.interrupt.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
                 return Ok(None);
             }
-            self.one_step(rows, micro_batch, &mut epoch)?;
+            let end = start + batch;
+            self.one_step(order.part(start, end), order.part(end, end + batch), &mut epoch)?;
         }
         Ok(Some(epoch))
     }
 
-    /// Sums over the micro-batches of an effective batch, one division, one step.
-    fn one_step(&mut self, rows: &[u32], micro_batch: usize, epoch: &mut EpochSums) -> Result<()> {
-        self.accumulator.begin(rows.len());
-        for rows in rows.chunks(micro_batch) {
-            self.accumulator.add(&*self.model, self.loss, self.data, &self.targets, rows);
-        }
-        let sums = self.accumulator.finish();
+    /// Sums over the rows of an effective batch, one division, one step. Micro-batches need no sums of their own: a row's
+    /// gradient is not kept, but added at once.
+    fn one_step(&mut self, rows: RowIndex<'_>, ahead: RowIndex<'_>, epoch: &mut EpochSums) -> Result<()> {
+        let Run { model, loss, data, targets, accumulator, .. } = self;
+        accumulator.begin();
+        accumulator.add(&Problem { model: &**model, loss: *loss, data, targets }, rows, ahead);
+        let sums = accumulator.finish();
         let (loss_sum, weight) = (sums.loss, sums.weight);
         if weight == 0.0 {
             return Ok(()); // Every row counts for nothing: there is no mean, and nothing to learn.
         }
-        kernels::divide(&mut sums.gradient, T::from_f64(weight));
         let loss = loss_sum / weight;
-        zero_grad(self.model.parameters_mut());
-        accumulate(self.model.parameters_mut(), &sums.gradient)?;
+        replace_gradients(model.parameters_mut(), &sums.gradient, T::from_f64(weight))?;
         let norm = grad_norm(self.model.parameters());
         if !(loss.is_finite() && norm.is_finite()) {
             return self.non_finite(rows, loss);
@@ -321,7 +327,7 @@ where
     }
 
     /// A loss or gradient that is not finite: nothing of it reaches the parameters.
-    fn non_finite(&mut self, rows: &[u32], loss: f64) -> Result<()> {
+    fn non_finite(&mut self, rows: RowIndex<'_>, loss: f64) -> Result<()> {
         let grown = self.last_loss.zip(self.first_loss).is_some_and(|(last, first)| last > DIVERGED * first);
         let verdict = trace(&*self.model, self.loss, self.data, &FailedStep { rows, loss, grown });
         zero_grad(self.model.parameters_mut());
@@ -355,7 +361,7 @@ where
             if let (Some(error), None) = (self.first_skipped.take(), self.last_loss) {
                 return Err(error); // No step was left to take.
             }
-            let loss = self.accumulator.mean_loss(&*self.model, self.loss, self.data);
+            let loss = self.mean_loss_of(self.data);
             self.check_divergence(loss)?;
             self.watch_end(outcome.reason, loss)?;
             Ok((outcome, loss))
@@ -399,7 +405,7 @@ where
         let penalty = self.optimizer.penalty(self.model.parameters());
         let final_values = snapshot(self.model.parameters());
         restore(self.model.parameters_mut(), &self.initial);
-        let first = self.accumulator.mean_loss(&*self.model, self.loss, self.data);
+        let first = self.mean_loss_of(self.data);
         let first_penalty = self.optimizer.penalty(self.model.parameters());
         restore(self.model.parameters_mut(), &final_values);
         if last.is_finite() && last + penalty <= DIVERGED * (first + first_penalty) && !growing {

@@ -1,0 +1,257 @@
+//! The gradient of a linear layer, summed over some rows: of the weight `sum g row'`, of the bias `sum g`.
+
+use super::element::Element;
+use super::lanes::Lanes;
+use super::level::{Kernel, run};
+use super::rows::Rows;
+use super::vector::dot_lanes;
+
+/// Adds each row's gradient to `weight_gradient`, `[outputs, width]`, and to `bias_gradient`, `[outputs]` or empty.
+/// `output_gradient` is `[rows, outputs]`.
+///
+/// # Panics
+/// If the lengths do not fit each other.
+pub fn linear_backward<T: Element>(
+    rows: &Rows<'_, T>,
+    output_gradient: &[T],
+    weight_gradient: &mut [T],
+    bias_gradient: &mut [T],
+) {
+    let width = rows.width();
+    if rows.is_empty() {
+        return;
+    }
+    let each = output_gradient.len() / rows.len();
+    assert!(output_gradient.len() == each * rows.len(), "a gradient for each row's outputs");
+    assert!(weight_gradient.len() == each * width, "a gradient that fits rows and outputs");
+    assert!(bias_gradient.is_empty() || bias_gradient.len() == each, "a bias for each output");
+    run(Backward { rows, output_gradient, weight_gradient, bias_gradient, each });
+}
+
+struct Backward<'a, T> {
+    rows: &'a Rows<'a, T>,
+    output_gradient: &'a [T],
+    weight_gradient: &'a mut [T],
+    bias_gradient: &'a mut [T],
+    /// Outputs of a row.
+    each: usize,
+}
+
+/// Rows whose addresses are looked up at once.
+const BLOCK: usize = 64;
+
+impl<T: Element> Kernel<T> for Backward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<Element = T>>(self) {
+        add_bias::<V>(self.output_gradient, self.bias_gradient);
+        if self.each == 1 && self.rows.width() == 1 {
+            if let Some(column) = self.rows.contiguous() {
+                self.weight_gradient[0] += dot_lanes::<V>(column, self.output_gradient);
+                return;
+            }
+        }
+        let width = self.rows.width();
+        let mut place = 0;
+        while place < self.rows.len() {
+            let count = (self.rows.len() - place).min(BLOCK);
+            let mut inputs = [std::ptr::null(); BLOCK];
+            for (r, input) in inputs[..count].iter_mut().enumerate() {
+                *input = self.rows.row(place + r).as_ptr();
+            }
+            let block = Block {
+                inputs: &inputs[..count],
+                width,
+                output_gradient: &self.output_gradient[place * self.each..(place + count) * self.each],
+                each: self.each,
+            };
+            let mut first = 0;
+            while first < self.each {
+                let gradient = &mut self.weight_gradient[first * width..];
+                first += match self.each - first {
+                    10.. if V::REGISTERS >= 32 => block.add_outputs::<V, 10, 2>(first, gradient),
+                    10.. => block.add_outputs::<V, 10, 1>(first, gradient),
+                    5.. if V::REGISTERS >= 32 => block.add_outputs::<V, 5, 4>(first, gradient),
+                    5.. => block.add_outputs::<V, 5, 2>(first, gradient),
+                    3.. if V::REGISTERS >= 32 => block.add_outputs::<V, 3, 6>(first, gradient),
+                    3.. => block.add_outputs::<V, 3, 3>(first, gradient),
+                    2 if V::REGISTERS >= 32 => block.add_outputs::<V, 2, 8>(first, gradient),
+                    2 => block.add_outputs::<V, 2, 4>(first, gradient),
+                    _ => block.add_outputs::<V, 1, 8>(first, gradient),
+                };
+            }
+            place += count;
+        }
+    }
+}
+
+/// Some rows and what comes back to their outputs.
+struct Block<'a, T> {
+    /// Where each row begins.
+    inputs: &'a [*const T],
+    width: usize,
+    /// `[rows, each]`.
+    output_gradient: &'a [T],
+    each: usize,
+}
+
+impl<T: Element> Block<'_, T> {
+    /// Adds the gradient of `OUTPUTS` rows of the weight, from output `first` on, in strips of `REGISTERS` vectors. Returns
+    /// `OUTPUTS`.
+    #[inline(always)]
+    fn add_outputs<V: Lanes<Element = T>, const OUTPUTS: usize, const REGISTERS: usize>(
+        &self,
+        first: usize,
+        gradient: &mut [T],
+    ) -> usize {
+        debug_assert!(gradient.len() >= OUTPUTS * self.width && first + OUTPUTS <= self.each);
+        let gradient = gradient.as_mut_ptr();
+        let mut column = 0;
+        // SAFETY: every strip lies within `width`, the length of each input and of each of the gradient's rows, of which
+        // there are at least `OUTPUTS`.
+        unsafe {
+            while column + REGISTERS * V::LANES <= self.width {
+                self.add_strip::<V, OUTPUTS, REGISTERS>(first, gradient, column, V::LANES);
+                column += REGISTERS * V::LANES;
+            }
+            while column < self.width {
+                let left = self.width - column;
+                let vectors = left.div_ceil(V::LANES).min(REGISTERS);
+                let last = (left - (vectors - 1) * V::LANES).min(V::LANES);
+                match vectors {
+                    8 => self.add_strip::<V, OUTPUTS, 8>(first, gradient, column, last),
+                    7 => self.add_strip::<V, OUTPUTS, 7>(first, gradient, column, last),
+                    6 => self.add_strip::<V, OUTPUTS, 6>(first, gradient, column, last),
+                    5 => self.add_strip::<V, OUTPUTS, 5>(first, gradient, column, last),
+                    4 => self.add_strip::<V, OUTPUTS, 4>(first, gradient, column, last),
+                    3 => self.add_strip::<V, OUTPUTS, 3>(first, gradient, column, last),
+                    2 => self.add_strip::<V, OUTPUTS, 2>(first, gradient, column, last),
+                    _ => self.add_strip::<V, OUTPUTS, 1>(first, gradient, column, last),
+                }
+                column += (vectors - 1) * V::LANES + last;
+            }
+        }
+        OUTPUTS
+    }
+
+    /// One strip of columns, kept in registers over all rows. Its last vector has `last` numbers.
+    ///
+    /// # Safety
+    /// From `column` on, each input and each of `OUTPUTS` rows of `gradient` must have the strip's numbers.
+    #[inline(always)]
+    unsafe fn add_strip<V: Lanes<Element = T>, const OUTPUTS: usize, const VECTORS: usize>(
+        &self,
+        first: usize,
+        gradient: *mut T,
+        column: usize,
+        last: usize,
+    ) {
+        let load = |from: *const T, vector: usize| {
+            // SAFETY: the caller says that the strip is there.
+            unsafe {
+                let from = from.add(column + vector * V::LANES);
+                if vector + 1 == VECTORS && last < V::LANES { V::load_partial(from, last) } else { V::load(from) }
+            }
+        };
+        let mut sums: [[V; VECTORS]; OUTPUTS] = std::array::from_fn(|k| {
+            // SAFETY: as above.
+            let row = unsafe { gradient.add(k * self.width) };
+            std::array::from_fn(|vector| load(row, vector))
+        });
+        for (&input, gradients) in self.inputs.iter().zip(self.output_gradient.chunks_exact(self.each)) {
+            let x: [V; VECTORS] = std::array::from_fn(|vector| load(input, vector));
+            let gradients = &gradients[first..first + OUTPUTS];
+            for (sums, &g) in sums.iter_mut().zip(gradients) {
+                let g = V::splat(g);
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    *sum = x.mul_add(g, *sum);
+                }
+            }
+        }
+        for (k, sums) in sums.into_iter().enumerate() {
+            for (vector, sum) in sums.into_iter().enumerate() {
+                // SAFETY: as above.
+                unsafe {
+                    let to = gradient.add(k * self.width + column + vector * V::LANES);
+                    if vector + 1 == VECTORS && last < V::LANES { sum.store_partial(to, last) } else { sum.store(to) }
+                }
+            }
+        }
+    }
+}
+
+/// Adds up what comes back to each output.
+#[inline(always)]
+fn add_bias<V: Lanes>(output_gradient: &[V::Element], bias: &mut [V::Element]) {
+    match bias {
+        [] => {}
+        [bias] => *bias += sum::<V>(output_gradient),
+        _ => {
+            for row in output_gradient.chunks_exact(bias.len()) {
+                for (bias, &g) in bias.iter_mut().zip(row) {
+                    *bias += g;
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn sum<V: Lanes>(values: &[V::Element]) -> V::Element {
+    // SAFETY: a piece has `values.len()` numbers, at most `LANES`.
+    let lanes = values.chunks(V::LANES).map(|piece| unsafe { V::load_partial(piece.as_ptr(), piece.len()) });
+    lanes.reduce(V::add).expect("rows there are").sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::RowIndex;
+    use crate::kernels::test_levels::{close, numbers, on_every_level};
+
+    #[test]
+    fn every_level_adds_the_rank_one_updates_on_odd_shapes() {
+        on_every_level(|| {
+            let widths = [1, 2, 3, 8, 17, 31, 64, 100, 129, 130, 200];
+            for width in widths {
+                for outputs in [1, 2, 3, 4, 5, 7, 10, 13] {
+                    for count in [1, 5, 64, 67] {
+                        check::<f64>(count, width, outputs, 1e-12);
+                        check::<f32>(count, width, outputs, 1e-4);
+                    }
+                }
+            }
+            check::<f64>(9, 33, 70, 1e-12);
+        });
+    }
+
+    fn check<T: Element + std::fmt::Debug>(count: usize, width: usize, outputs: usize, tolerance: f64) {
+        let matrix: Vec<T> = numbers(80 * width, 1);
+        let output_gradient: Vec<T> = numbers(count * outputs, 2);
+        let (start, bias_start): (Vec<T>, Vec<T>) = (numbers(outputs * width, 3), numbers(outputs, 4));
+        let list: Vec<u32> = (0..count as u32).map(|i| (i * 7 + 3) % 80).collect();
+        for index in [RowIndex::List(&list), RowIndex::Range { start: 2, len: count }] {
+            let rows = Rows::new(&matrix, width, index);
+            let (mut weight, mut bias) = (start.clone(), bias_start.clone());
+            linear_backward(&rows, &output_gradient, &mut weight, &mut bias);
+            for k in 0..outputs {
+                let of_row = |i: usize| output_gradient[i * outputs + k].as_f64();
+                let expected = (0..count).map(of_row).sum::<f64>() + bias_start[k].as_f64();
+                close(bias[k].as_f64(), expected, tolerance);
+                for c in 0..width {
+                    let sum: f64 = rows.iter().enumerate().map(|(i, row)| row[c].as_f64() * of_row(i)).sum();
+                    close(weight[k * width + c].as_f64(), sum + start[k * width + c].as_f64(), tolerance);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_bias_none_is_written() {
+        let mut weight = [0.0; 2];
+        let rows = Rows::new(&[1.0, 2.0, 3.0, 4.0], 2, RowIndex::Range { start: 0, len: 2 });
+        linear_backward(&rows, &[1.0, 10.0], &mut weight, &mut []);
+        assert_eq!(weight, [31.0, 42.0]);
+    }
+}

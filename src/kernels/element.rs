@@ -1,0 +1,93 @@
+//! The number types the kernels are written for, and the registers that hold them.
+
+use std::iter::Sum;
+use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
+
+use num_traits::Float;
+
+use super::exponential::Series;
+use super::lanes::{Lanes, Plain};
+#[cfg(target_arch = "aarch64")]
+use super::lanes_neon;
+#[cfg(target_arch = "x86_64")]
+use super::lanes_x86;
+
+/// `f32` or `f64`, with the vector registers of each instruction set. Sealed.
+pub trait Element:
+    Float
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + DivAssign
+    + Sum
+    + Default
+    + Send
+    + Sync
+    + 'static
+    + Series
+    + sealed::Sealed
+{
+    /// Lanes on any machine.
+    #[doc(hidden)]
+    type Plain: Lanes<Element = Self>;
+    /// 256 bits.
+    #[cfg(target_arch = "x86_64")]
+    #[doc(hidden)]
+    type Avx2: Lanes<Element = Self>;
+    /// 512 bits.
+    #[cfg(target_arch = "x86_64")]
+    #[doc(hidden)]
+    type Avx512: Lanes<Element = Self>;
+    /// 128 bits.
+    #[cfg(target_arch = "aarch64")]
+    #[doc(hidden)]
+    type Neon: Lanes<Element = Self>;
+
+    /// The nearest value of this type.
+    fn from_f64(value: f64) -> Self;
+
+    /// The value as `f64`, exactly.
+    fn as_f64(self) -> f64;
+}
+
+impl Element for f32 {
+    type Plain = Plain<f32>;
+    #[cfg(target_arch = "x86_64")]
+    type Avx2 = lanes_x86::Avx2F32;
+    #[cfg(target_arch = "x86_64")]
+    type Avx512 = lanes_x86::Avx512F32;
+    #[cfg(target_arch = "aarch64")]
+    type Neon = lanes_neon::NeonF32;
+
+    fn from_f64(value: f64) -> Self {
+        value as f32
+    }
+
+    fn as_f64(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Element for f64 {
+    type Plain = Plain<f64>;
+    #[cfg(target_arch = "x86_64")]
+    type Avx2 = lanes_x86::Avx2F64;
+    #[cfg(target_arch = "x86_64")]
+    type Avx512 = lanes_x86::Avx512F64;
+    #[cfg(target_arch = "aarch64")]
+    type Neon = lanes_neon::NeonF64;
+
+    fn from_f64(value: f64) -> Self {
+        value
+    }
+
+    fn as_f64(self) -> f64 {
+        self
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}

@@ -1,0 +1,193 @@
+//! Outputs of a linear layer for some rows: `weight row + bias`.
+
+use num_traits::Zero;
+
+use super::element::Element;
+use super::lanes::Lanes;
+use super::level::{Kernel, run};
+use super::rows::Rows;
+
+/// Writes `weight row + bias` of each row over `outputs`, `[rows, outputs]`. `weight` is `[outputs, width]`, `bias`
+/// `[outputs]` or empty.
+///
+/// # Panics
+/// If the lengths do not fit each other.
+pub fn linear_forward<T: Element>(rows: &Rows<'_, T>, weight: &[T], bias: &[T], outputs: &mut [T]) {
+    let width = rows.width();
+    if rows.is_empty() {
+        return;
+    }
+    let each = outputs.len() / rows.len();
+    assert!(outputs.len() == each * rows.len() && weight.len() == each * width, "outputs that fit rows and weight");
+    assert!(bias.is_empty() || bias.len() == each, "a bias for each output");
+    run(Forward { rows, weight, bias, outputs, each });
+}
+
+struct Forward<'a, T> {
+    rows: &'a Rows<'a, T>,
+    weight: &'a [T],
+    bias: &'a [T],
+    outputs: &'a mut [T],
+    /// Outputs of a row.
+    each: usize,
+}
+
+/// Rows at a time. The rows of a group share what is read of the weight.
+const GROUP: usize = 4;
+
+/// How many rows ahead memory is asked for.
+const PREFETCH: usize = 16;
+
+impl<T: Element> Kernel<T> for Forward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<Element = T>>(self) {
+        if self.each == 1 && self.rows.width() == 1 {
+            if let Some(column) = self.rows.contiguous() {
+                return scale_column::<V>(column, self.weight[0], self.bias.first().copied(), self.outputs);
+            }
+        }
+        let (rows, width) = (self.rows, self.rows.width());
+        let mut place = 0;
+        while place < rows.len() {
+            let group = (rows.len() - place).min(GROUP);
+            for ahead in 0..group {
+                rows.prefetch(place + PREFETCH + ahead);
+            }
+            // A group that is not full computes its last row more than once.
+            let inputs: [*const T; GROUP] = std::array::from_fn(|r| rows.row(place + r.min(group - 1)).as_ptr());
+            let mut first = 0;
+            while first < self.each {
+                let left = self.each - first;
+                let weight = self.weight[first * width..].as_ptr();
+                let out = &mut self.outputs[place * self.each..(place + group) * self.each];
+                let mut write = |sums: &[[T; GROUP]]| {
+                    for (k, sums) in sums.iter().enumerate() {
+                        let bias = self.bias.get(first + k).copied().unwrap_or(T::zero());
+                        for (row, &sum) in out.chunks_exact_mut(self.each).zip(sums) {
+                            row[first + k] = sum + bias;
+                        }
+                    }
+                    sums.len()
+                };
+                // SAFETY: each input has `width` numbers, and from `weight` on there are those of `left` outputs.
+                first += unsafe {
+                    match left {
+                        _ if left >= 5 && V::REGISTERS >= 32 => write(&tile::<V, 5>(&inputs, weight, width)),
+                        1 => write(&tile::<V, 1>(&inputs, weight, width)),
+                        2 => write(&tile::<V, 2>(&inputs, weight, width)),
+                        4 if V::REGISTERS >= 32 => write(&tile::<V, 4>(&inputs, weight, width)),
+                        _ if V::REGISTERS >= 32 => write(&tile::<V, 3>(&inputs, weight, width)),
+                        _ => write(&tile::<V, 2>(&inputs, weight, width)),
+                    }
+                };
+            }
+            place += group;
+        }
+    }
+}
+
+/// The products of a group of rows with `OUTPUTS` rows of the weight. Each sum is added in the same order, whichever rows
+/// and outputs are its neighbours.
+///
+/// # Safety
+/// Each input must have `width` numbers, and `weight` `OUTPUTS` times as many.
+#[inline(always)]
+unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
+    inputs: &[*const V::Element; GROUP],
+    weight: *const V::Element,
+    width: usize,
+) -> [[V::Element; GROUP]; OUTPUTS] {
+    let mut sums = [[V::splat(V::Element::zero()); GROUP]; OUTPUTS];
+    let whole = width - width % V::LANES;
+    let mut column = 0;
+    while column < whole {
+        // SAFETY: `column + LANES` is at most `width`.
+        let x: [V; GROUP] = std::array::from_fn(|r| unsafe { V::load(inputs[r].add(column)) });
+        for (k, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the weight has a row of `width` numbers for each of the outputs.
+            let w = unsafe { V::load(weight.add(k * width + column)) };
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum = x.mul_add(w, *sum);
+            }
+        }
+        column += V::LANES;
+    }
+    let rest = width - whole;
+    if rest > 0 {
+        // SAFETY: `rest` numbers are left of each row.
+        let x: [V; GROUP] = std::array::from_fn(|r| unsafe { V::load_partial(inputs[r].add(column), rest) });
+        for (k, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: and of each row of the weight.
+            let w = unsafe { V::load_partial(weight.add(k * width + column), rest) };
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum = x.mul_add(w, *sum);
+            }
+        }
+    }
+    sums.map(|sums| sums.map(V::sum))
+}
+
+/// One feature, one output, rows one after another: a column that is scaled and shifted.
+#[inline(always)]
+fn scale_column<V: Lanes>(column: &[V::Element], weight: V::Element, bias: Option<V::Element>, outputs: &mut [V::Element]) {
+    let (w, b) = (V::splat(weight), V::splat(bias.unwrap_or(V::Element::zero())));
+    for (x, out) in column.chunks(V::LANES).zip(outputs.chunks_mut(V::LANES)) {
+        // SAFETY: both pieces have `x.len()` numbers, at most `LANES`.
+        unsafe { V::load_partial(x.as_ptr(), x.len()).mul_add(w, b).store_partial(out.as_mut_ptr(), x.len()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::RowIndex;
+    use crate::kernels::test_levels::{close, numbers, on_every_level};
+
+    #[test]
+    fn every_level_gives_the_sums_of_products_on_odd_shapes() {
+        on_every_level(|| {
+            for (count, width, outputs) in [(1, 1, 1), (5, 1, 1), (7, 3, 1), (9, 17, 2), (6, 33, 5), (3, 100, 10), (4, 8, 70)] {
+                check::<f64>(count, width, outputs, 1e-13);
+                check::<f32>(count, width, outputs, 1e-5);
+            }
+        });
+    }
+
+    fn check<T: Element + std::fmt::Debug>(count: usize, width: usize, outputs: usize, tolerance: f64) {
+        let matrix: Vec<T> = numbers(20 * width, 1);
+        let (weight, bias): (Vec<T>, Vec<T>) = (numbers(outputs * width, 2), numbers(outputs, 3));
+        let list: Vec<u32> = (0..count as u32).map(|i| (i * 7 + 3) % 20).collect();
+        for index in [RowIndex::List(&list), RowIndex::Range { start: 2, len: count }] {
+            for bias in [&bias[..], &[]] {
+                let rows = Rows::new(&matrix, width, index);
+                let mut out = vec![T::nan(); count * outputs];
+                linear_forward(&rows, &weight, bias, &mut out);
+                for (i, row) in rows.iter().enumerate() {
+                    for k in 0..outputs {
+                        let w = &weight[k * width..(k + 1) * width];
+                        let sum: f64 = row.iter().zip(w).map(|(x, w)| x.as_f64() * w.as_f64()).sum();
+                        let expected = sum + bias.get(k).map_or(0.0, |b| b.as_f64());
+                        close(out[i * outputs + k].as_f64(), expected, tolerance);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_in_any_company() {
+        on_every_level(|| {
+            let matrix: Vec<f64> = numbers(9 * 37, 1);
+            let weight: Vec<f64> = numbers(6 * 37, 2);
+            let mut together = vec![0.0; 9 * 6];
+            linear_forward(&Rows::new(&matrix, 37, RowIndex::Range { start: 0, len: 9 }), &weight, &[], &mut together);
+            for row in 0..9_u32 {
+                let mut alone = vec![0.0; 6];
+                linear_forward(&Rows::new(&matrix, 37, RowIndex::List(&[row])), &weight, &[], &mut alone);
+                assert_eq!(alone, together[row as usize * 6..][..6]);
+            }
+        });
+    }
+}

@@ -1,0 +1,193 @@
+//! Several numbers side by side, as a vector register holds them.
+
+use super::element::Element;
+
+/// A vector of numbers. Kernels are written once over this trait, and compiled for each instruction set.
+///
+/// The implementations for an instruction set may run only where the CPU has it: [`run`](super::level::run) sees to
+/// that, and nothing outside this folder can name them.
+pub trait Lanes: Copy {
+    /// What each lane holds.
+    type Element: Element;
+
+    /// Numbers side by side.
+    const LANES: usize;
+
+    /// Registers of the instruction set.
+    const REGISTERS: usize;
+
+    /// The same number in every lane.
+    fn splat(value: Self::Element) -> Self;
+
+    /// `LANES` numbers from memory.
+    ///
+    /// # Safety
+    /// They must be readable.
+    unsafe fn load(from: *const Self::Element) -> Self;
+
+    /// The first `count` numbers from memory, at most `LANES`, and 0 in the other lanes.
+    ///
+    /// # Safety
+    /// `count` numbers must be readable.
+    unsafe fn load_partial(from: *const Self::Element, count: usize) -> Self;
+
+    /// The first `count` numbers from memory, at most `LANES`, and those of `fill` in the other lanes.
+    ///
+    /// # Safety
+    /// `count` numbers must be readable.
+    unsafe fn load_partial_or(from: *const Self::Element, count: usize, fill: Self) -> Self;
+
+    /// Writes `LANES` numbers.
+    ///
+    /// # Safety
+    /// They must be writable.
+    unsafe fn store(self, to: *mut Self::Element);
+
+    /// Writes the first `count` numbers, at most `LANES`.
+    ///
+    /// # Safety
+    /// `count` numbers must be writable.
+    unsafe fn store_partial(self, to: *mut Self::Element, count: usize);
+
+    /// `self + other`.
+    fn add(self, other: Self) -> Self;
+
+    /// `self - other`.
+    fn sub(self, other: Self) -> Self;
+
+    /// `self * other`.
+    fn mul(self, other: Self) -> Self;
+
+    /// `self / other`.
+    fn div(self, other: Self) -> Self;
+
+    /// `self * factor + addend`, rounded once where the instruction set can.
+    fn mul_add(self, factor: Self, addend: Self) -> Self;
+
+    /// The larger of the two; `other` where either is NaN.
+    fn max(self, other: Self) -> Self;
+
+    /// `then` in the lanes whose sign is negative, `otherwise` in the others.
+    fn where_negative(self, then: Self, otherwise: Self) -> Self;
+
+    /// `self * 2^exponent` for whole exponents up to 127 (f32) or 1023 (f64); from -127 or -1023 down it may be 0.
+    fn times_power_of_two(self, exponent: Self) -> Self;
+
+    /// The sum of all lanes, always added in the same order.
+    fn sum(self) -> Self::Element;
+
+    /// The largest lane.
+    fn largest(self) -> Self::Element;
+}
+
+/// Lanes on any machine: the compiler makes of them what the machine has.
+#[derive(Debug, Clone, Copy)]
+pub struct Plain<T>([T; PLAIN]);
+
+/// Enough lanes to fill two registers of the least machines.
+const PLAIN: usize = 8;
+
+macro_rules! plain {
+    ($T:ty, $Bits:ty, $bias:expr, $mantissa:expr) => {
+        impl Lanes for Plain<$T> {
+            type Element = $T;
+            const LANES: usize = PLAIN;
+            const REGISTERS: usize = 16;
+
+            #[inline(always)]
+            fn splat(value: $T) -> Self {
+                Plain([value; PLAIN])
+            }
+
+            #[inline(always)]
+            unsafe fn load(from: *const $T) -> Self {
+                // SAFETY: the caller says that so many numbers are readable; an array needs no more alignment.
+                Plain(unsafe { from.cast::<[$T; PLAIN]>().read() })
+            }
+
+            #[inline(always)]
+            unsafe fn load_partial(from: *const $T, count: usize) -> Self {
+                // SAFETY: the caller says that `count` numbers are readable.
+                unsafe { Self::load_partial_or(from, count, Self::splat(0.0)) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_partial_or(from: *const $T, count: usize, fill: Self) -> Self {
+                let Plain(mut lanes) = fill;
+                // SAFETY: the caller says that `count` numbers are readable.
+                lanes[..count].copy_from_slice(unsafe { std::slice::from_raw_parts(from, count) });
+                Plain(lanes)
+            }
+
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $T) {
+                // SAFETY: the caller says that so many numbers are writable.
+                unsafe { to.cast::<[$T; PLAIN]>().write(self.0) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_partial(self, to: *mut $T, count: usize) {
+                // SAFETY: the caller says that `count` numbers are writable.
+                unsafe { std::slice::from_raw_parts_mut(to, count) }.copy_from_slice(&self.0[..count]);
+            }
+
+            #[inline(always)]
+            fn add(self, other: Self) -> Self {
+                Plain(std::array::from_fn(|i| self.0[i] + other.0[i]))
+            }
+
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self {
+                Plain(std::array::from_fn(|i| self.0[i] - other.0[i]))
+            }
+
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self {
+                Plain(std::array::from_fn(|i| self.0[i] * other.0[i]))
+            }
+
+            #[inline(always)]
+            fn div(self, other: Self) -> Self {
+                Plain(std::array::from_fn(|i| self.0[i] / other.0[i]))
+            }
+
+            #[inline(always)]
+            fn mul_add(self, factor: Self, addend: Self) -> Self {
+                // Two roundings: without the instruction a fused one would be a call for each lane.
+                Plain(std::array::from_fn(|i| self.0[i] * factor.0[i] + addend.0[i]))
+            }
+
+            #[inline(always)]
+            fn max(self, other: Self) -> Self {
+                Plain(std::array::from_fn(|i| if self.0[i] > other.0[i] { self.0[i] } else { other.0[i] }))
+            }
+
+            #[inline(always)]
+            fn where_negative(self, then: Self, otherwise: Self) -> Self {
+                Plain(std::array::from_fn(|i| if self.0[i].is_sign_negative() { then.0[i] } else { otherwise.0[i] }))
+            }
+
+            #[inline(always)]
+            fn times_power_of_two(self, exponent: Self) -> Self {
+                // The exponent's bits of a floating-point number are its power of two plus the bias.
+                Plain(std::array::from_fn(|i| {
+                    self.0[i] * <$T>::from_bits((((exponent.0[i] as i32).max(-$bias) + $bias) as $Bits) << $mantissa)
+                }))
+            }
+
+            #[inline(always)]
+            fn sum(self) -> $T {
+                let [a, b, c, d, e, f, g, h] = self.0;
+                ((a + e) + (c + g)) + ((b + f) + (d + h))
+            }
+
+            #[inline(always)]
+            fn largest(self) -> $T {
+                self.0.into_iter().fold(<$T>::NEG_INFINITY, |most, lane| if most > lane { most } else { lane })
+            }
+        }
+    };
+}
+
+plain!(f32, u32, 127, 23);
+plain!(f64, u64, 1023, 52);

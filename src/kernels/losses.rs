@@ -1,0 +1,325 @@
+//! Losses of many rows at once, each with its gradient: squared error and logistic loss for one output a row, softmax
+//! cross-entropy for several.
+
+use num_traits::{Float, One, Zero};
+
+use super::element::Element;
+use super::exponential::{exp, ln_1p};
+use super::lanes::Lanes;
+use super::level::{Kernel, run};
+use super::rows::RowIndex;
+
+/// The sum of `(p - y)^2` over rows of one output. Writes `2 (p - y)` over `gradient`. `predictions` and `gradient` are
+/// `[rows]`; `targets` holds the values of all rows that `rows` may name.
+///
+/// # Panics
+/// If the lengths do not fit each other.
+pub fn squared_error<T: Element>(predictions: &[T], targets: &[T], rows: RowIndex<'_>, gradient: &mut [T]) -> f64 {
+    let pairs = Pairs::new(predictions, targets, rows, gradient);
+    run(SquaredError(pairs))
+}
+
+/// The sum of `pos_weight y ln(1+exp(-z)) + (1-y) ln(1+exp(z))` over rows of one logit z. Writes its derivative over
+/// `gradient`. Shapes as in [`squared_error`].
+///
+/// # Panics
+/// If the lengths do not fit each other.
+pub fn logistic_loss<T: Element>(
+    logits: &[T],
+    targets: &[T],
+    rows: RowIndex<'_>,
+    pos_weight: T,
+    gradient: &mut [T],
+) -> f64 {
+    let pairs = Pairs::new(logits, targets, rows, gradient);
+    run(LogisticLoss { pairs, pos_weight })
+}
+
+/// The sum of `ln(sum exp(z)) - z_label` over rows of several logits. Writes `softmax - onehot` over `gradient`. `logits`
+/// and `gradient` are `[rows, classes]`; `labels` holds the classes of all rows that `rows` may name.
+///
+/// # Panics
+/// If the lengths do not fit each other, or a label is not below the number of classes.
+pub fn softmax_cross_entropy<T: Element>(logits: &[T], labels: &[usize], rows: RowIndex<'_>, gradient: &mut [T]) -> f64 {
+    assert_eq!(logits.len(), gradient.len(), "a gradient for each logit");
+    if rows.is_empty() {
+        return 0.0;
+    }
+    assert_eq!(logits.len() % rows.len(), 0, "as many logits for each row");
+    run(SoftmaxCrossEntropy { logits, labels, rows, gradient })
+}
+
+/// Rows of one output, their targets, and where the gradient goes.
+struct Pairs<'a, T> {
+    outputs: &'a [T],
+    targets: &'a [T],
+    rows: RowIndex<'a>,
+    gradient: &'a mut [T],
+}
+
+impl<'a, T: Element> Pairs<'a, T> {
+    fn new(outputs: &'a [T], targets: &'a [T], rows: RowIndex<'a>, gradient: &'a mut [T]) -> Self {
+        assert!(outputs.len() == rows.len() && gradient.len() == rows.len(), "one output for each row");
+        Pairs { outputs, targets, rows, gradient }
+    }
+
+    /// Gives each row's output and target to `loss`, which returns loss and gradient. Returns the sum of losses.
+    #[inline(always)]
+    fn sum<V: Lanes<Element = T>>(self, loss: impl Fn(V, V) -> (V, V)) -> f64 {
+        let mut sum = WideSum::default();
+        let pieces = self.outputs.chunks(V::LANES).zip(self.gradient.chunks_mut(V::LANES));
+        for (piece, (outputs, gradient)) in pieces.enumerate() {
+            let count = outputs.len();
+            let place = piece * V::LANES;
+            let mut gathered = [T::zero(); MOST_LANES];
+            let targets = match self.rows {
+                RowIndex::Range { start, .. } => &self.targets[start + place..start + place + count],
+                RowIndex::List(list) => {
+                    for (target, &row) in gathered.iter_mut().zip(&list[place..place + count]) {
+                        *target = self.targets[row as usize];
+                    }
+                    &gathered[..count]
+                }
+            };
+            // SAFETY: outputs, targets and gradient have `count` numbers here, at most `LANES`.
+            unsafe {
+                let (output, target) =
+                    (V::load_partial(outputs.as_ptr(), count), V::load_partial(targets.as_ptr(), count));
+                let (loss, derivative) = loss(output, target);
+                derivative.store_partial(gradient.as_mut_ptr(), count);
+                sum.add(loss, count);
+            }
+        }
+        sum.total()
+    }
+}
+
+/// As many lanes as any register has.
+const MOST_LANES: usize = 16;
+
+/// Sums in double precision, side by side.
+#[derive(Default)]
+struct WideSum([f64; MOST_LANES]);
+
+impl WideSum {
+    #[inline(always)]
+    fn add<V: Lanes>(&mut self, values: V, count: usize) {
+        let mut lanes = [V::Element::zero(); MOST_LANES];
+        // SAFETY: no register has more lanes than the array.
+        unsafe { values.store(lanes.as_mut_ptr()) };
+        if count == V::LANES {
+            for (sum, lane) in self.0[..V::LANES].iter_mut().zip(lanes) {
+                *sum += lane.as_f64();
+            }
+        } else {
+            for (sum, lane) in self.0[..count].iter_mut().zip(lanes) {
+                *sum += lane.as_f64();
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn total(&self) -> f64 {
+        let (low, high) = self.0.split_at(MOST_LANES / 2);
+        low.iter().zip(high).map(|(a, b)| a + b).sum()
+    }
+}
+
+struct SquaredError<'a, T>(Pairs<'a, T>);
+
+impl<T: Element> Kernel<T> for SquaredError<'_, T> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<V: Lanes<Element = T>>(self) -> f64 {
+        self.0.sum::<V>(
+            #[inline(always)]
+            |p, y| {
+                let error = p.sub(y);
+                (error.mul(error), error.add(error))
+            },
+        )
+    }
+}
+
+struct LogisticLoss<'a, T> {
+    pairs: Pairs<'a, T>,
+    pos_weight: T,
+}
+
+impl<T: Element> Kernel<T> for LogisticLoss<'_, T> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<V: Lanes<Element = T>>(self) -> f64 {
+        let (zero, one, pos_weight) = (V::splat(T::zero()), V::splat(T::one()), V::splat(self.pos_weight));
+        self.pairs.sum::<V>(
+            #[inline(always)]
+            |z, y| {
+                let (positive, negative) = (pos_weight.mul(y), one.sub(y));
+                // t = exp(-|z|): the smaller of sigmoid(z) and sigmoid(-z) is t / (1 + t), the other 1 / (1 + t).
+                let opposite = zero.sub(z);
+                let t = exp(zero.sub(z.max(opposite)));
+                let larger = one.div(one.add(t));
+                let smaller = t.mul(larger);
+                let (sigmoid, complement) = (z.where_negative(smaller, larger), z.where_negative(larger, smaller));
+                let softplus_0 = ln_1p(t);
+                let softplus = zero.max(z).add(softplus_0);
+                let softplus_opposite = zero.max(opposite).add(softplus_0);
+                let loss = positive.mul(softplus_opposite).add(negative.mul(softplus));
+                (loss, negative.mul(sigmoid).sub(positive.mul(complement)))
+            },
+        )
+    }
+}
+
+struct SoftmaxCrossEntropy<'a, T> {
+    logits: &'a [T],
+    labels: &'a [usize],
+    rows: RowIndex<'a>,
+    gradient: &'a mut [T],
+}
+
+impl<T: Element> Kernel<T> for SoftmaxCrossEntropy<'_, T> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<V: Lanes<Element = T>>(self) -> f64 {
+        let classes = self.logits.len() / self.rows.len();
+        let mut sum = 0.0;
+        let rows = self.logits.chunks_exact(classes).zip(self.gradient.chunks_exact_mut(classes));
+        for (place, (logits, gradient)) in rows.enumerate() {
+            let label = self.labels[self.rows.at(place)];
+            sum += softmax_row::<V>(logits, label, gradient).as_f64();
+        }
+        sum
+    }
+}
+
+/// One row: writes `softmax - onehot`, and returns the loss.
+///
+/// For a label that is nearly certain both the loss and the label's `p - 1` are differences of nearly equal numbers: the
+/// other classes' probabilities have them exactly.
+#[inline(always)]
+fn softmax_row<V: Lanes>(logits: &[V::Element], label: usize, gradient: &mut [V::Element]) -> V::Element {
+    let (zero, one) = (V::Element::zero(), V::Element::one());
+    let nothing = V::splat(V::Element::neg_infinity());
+    let mut most = nothing;
+    for piece in logits.chunks(V::LANES) {
+        // SAFETY: a piece has `piece.len()` numbers, at most `LANES`.
+        most = most.max(unsafe { V::load_partial_or(piece.as_ptr(), piece.len(), nothing) });
+    }
+    let largest = most.largest();
+    for (piece, out) in logits.chunks(V::LANES).zip(gradient.chunks_mut(V::LANES)) {
+        // SAFETY: as above, and as many places to write to.
+        unsafe {
+            let z = V::load_partial(piece.as_ptr(), piece.len());
+            exp(z.sub(V::splat(largest))).store_partial(out.as_mut_ptr(), out.len());
+        }
+    }
+    let own = std::mem::replace(&mut gradient[label], zero);
+    let mut sum = V::splat(zero);
+    for piece in gradient.chunks(V::LANES) {
+        // SAFETY: as above.
+        sum = sum.add(unsafe { V::load_partial(piece.as_ptr(), piece.len()) });
+    }
+    let others = sum.sum();
+    let total = others + own;
+    let share = one / total;
+    for piece in gradient.chunks_mut(V::LANES) {
+        // SAFETY: as above.
+        unsafe {
+            let p = V::load_partial(piece.as_ptr(), piece.len()).mul(V::splat(share));
+            p.store_partial(piece.as_mut_ptr(), piece.len());
+        }
+    }
+    let others = others * share;
+    gradient[label] = -others;
+    if others < V::Element::from_f64(0.5) { -(-others).ln_1p() } else { total.ln() - (logits[label] - largest) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::test_levels::{close, numbers, on_every_level};
+    use crate::kernels::{sigmoid, softplus};
+
+    fn indices(list: &[u32]) -> [RowIndex<'_>; 2] {
+        [RowIndex::List(list), RowIndex::Range { start: 3, len: list.len() }]
+    }
+
+    #[test]
+    fn losses_of_one_output_are_those_of_their_formulas_on_every_level() {
+        on_every_level(|| {
+            for count in [1, 7, 16, 35, 70] {
+                one_output::<f64>(count, 1e-13);
+                one_output::<f32>(count, 2e-5);
+            }
+        });
+    }
+
+    fn one_output<T: Element + std::fmt::Debug>(count: usize, tolerance: f64) {
+        let list: Vec<u32> = (0..count as u32).map(|i| (i * 7 + 3) % 80).collect();
+        let outputs: Vec<T> = numbers::<T>(count, 1).iter().map(|&z| z * T::from_f64(20.0)).collect();
+        let targets: Vec<T> = numbers::<T>(80, 2).iter().map(|&y| if y > T::zero() { y } else { T::zero() }).collect();
+        for rows in indices(&list) {
+            let mut gradient = vec![T::nan(); count];
+            let loss = squared_error(&outputs, &targets, rows, &mut gradient);
+            let pairs = || (0..count).map(|i| (outputs[i].as_f64(), targets[rows.at(i)].as_f64()));
+            close(loss, pairs().map(|(p, y)| (p - y).powi(2)).sum(), tolerance);
+            pairs().zip(&gradient).for_each(|((p, y), g)| close(g.as_f64(), 2.0 * (p - y), tolerance));
+
+            let loss = logistic_loss(&outputs, &targets, rows, T::from_f64(2.5), &mut gradient);
+            close(loss, pairs().map(|(z, y)| 2.5 * y * softplus(-z) + (1.0 - y) * softplus(z)).sum(), tolerance);
+            for ((z, y), g) in pairs().zip(&gradient) {
+                close(g.as_f64(), (1.0 - y) * sigmoid(z) - 2.5 * y * sigmoid(-z), tolerance);
+            }
+        }
+    }
+
+    #[test]
+    fn softmax_minus_onehot_and_its_loss_on_every_level() {
+        on_every_level(|| {
+            for (count, classes, scale) in [(1, 1, 1.0), (5, 2, 30.0), (4, 10, 3.0), (3, 17, 300.0), (2, 70, 1e6)] {
+                several::<f64>(count, classes, scale, 1e-13);
+                several::<f32>(count, classes, scale, 1e-5);
+            }
+        });
+    }
+
+    fn several<T: Element + std::fmt::Debug>(count: usize, classes: usize, scale: f64, tolerance: f64) {
+        let list: Vec<u32> = (0..count as u32).map(|i| (i * 7 + 3) % 80).collect();
+        let labels: Vec<usize> = (0..80).map(|i| (i * 5) % classes).collect();
+        let logits: Vec<T> = numbers::<T>(count * classes, 1).iter().map(|&z| z * T::from_f64(scale)).collect();
+        for rows in indices(&list) {
+            let mut gradient = vec![T::nan(); count * classes];
+            let loss = softmax_cross_entropy(&logits, &labels, rows, &mut gradient);
+            let mut expected = 0.0;
+            for i in 0..count {
+                let z: Vec<f64> = logits[i * classes..(i + 1) * classes].iter().map(|z| z.as_f64()).collect();
+                let mut p = vec![0.0; classes];
+                let log_sum_exp = crate::kernels::softmax(&z, &mut p);
+                let label = labels[rows.at(i)];
+                expected += log_sum_exp - z[label];
+                for (class, p) in p.iter().enumerate() {
+                    let onehot = if class == label { 1.0 } else { 0.0 };
+                    close(gradient[i * classes + class].as_f64(), p - onehot, tolerance);
+                }
+            }
+            close(loss, expected, tolerance);
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_shows() {
+        on_every_level(|| {
+            let rows = RowIndex::Range { start: 0, len: 1 };
+            let mut gradient = [0.0; 3];
+            for bad in [f64::NAN, f64::INFINITY] {
+                assert!(!softmax_cross_entropy(&[0.0, bad, 1.0], &[0], rows, &mut gradient).is_finite());
+                assert!(!logistic_loss(&[bad], &[0.0], rows, 1.0, &mut gradient[..1]).is_finite());
+                assert!(!squared_error(&[bad], &[0.0], rows, &mut gradient[..1]).is_finite());
+            }
+        });
+    }
+}

@@ -1,0 +1,164 @@
+//! Rows of a matrix, named by their indices and read where they lie.
+
+/// Which rows, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowIndex<'a> {
+    /// `len` rows one after another, from `start` on.
+    Range {
+        /// The first.
+        start: usize,
+        /// How many.
+        len: usize,
+    },
+    /// These.
+    List(&'a [u32]),
+}
+
+impl<'a> RowIndex<'a> {
+    /// No rows.
+    pub const NONE: RowIndex<'static> = RowIndex::List(&[]);
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        match self {
+            RowIndex::Range { len, .. } => *len,
+            RowIndex::List(list) => list.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The row at a place.
+    ///
+    /// # Panics
+    /// If the place is not below [`len`](RowIndex::len).
+    pub fn at(&self, place: usize) -> usize {
+        match *self {
+            RowIndex::Range { start, len } => {
+                assert!(place < len, "place {place} of {len} rows");
+                start + place
+            }
+            RowIndex::List(list) => list[place] as usize,
+        }
+    }
+
+    /// The rows from place `from` up to place `to`, or the last; none where `from` is past the end.
+    pub fn part(&self, from: usize, to: usize) -> RowIndex<'a> {
+        let to = to.min(self.len());
+        let from = from.min(to);
+        match *self {
+            RowIndex::Range { start, .. } => RowIndex::Range { start: start + from, len: to - from },
+            RowIndex::List(list) => RowIndex::List(&list[from..to]),
+        }
+    }
+
+    /// The rows in order.
+    pub fn iter(&self) -> impl Iterator<Item = usize> + 'a {
+        let rows = *self;
+        (0..rows.len()).map(move |place| rows.at(place))
+    }
+}
+
+/// Rows of a matrix that is stored row by row.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a, T> {
+    matrix: &'a [T],
+    width: usize,
+    index: RowIndex<'a>,
+    ahead: RowIndex<'a>,
+}
+
+impl<'a, T> Rows<'a, T> {
+    /// The rows of `index` in a matrix `[rows, width]`.
+    ///
+    /// # Panics
+    /// If the matrix does not have such a row.
+    pub fn new(matrix: &'a [T], width: usize, index: RowIndex<'a>) -> Self {
+        let past_the_last = match index {
+            RowIndex::Range { start, len } => start + len,
+            RowIndex::List(list) => list.iter().max().map_or(0, |last| *last as usize + 1),
+        };
+        assert!(past_the_last * width <= matrix.len(), "the matrix has no row {}", past_the_last.saturating_sub(1));
+        Rows { matrix, width, index, ahead: RowIndex::NONE }
+    }
+
+    /// The rows that will be read after these, which are fetched from memory meanwhile. Default: none.
+    pub fn ahead(mut self, ahead: RowIndex<'a>) -> Self {
+        self.ahead = ahead;
+        self
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// The length of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The row at a place.
+    ///
+    /// # Panics
+    /// If the place is not below [`len`](Rows::len).
+    pub fn row(&self, place: usize) -> &'a [T] {
+        let row = self.index.at(place);
+        &self.matrix[row * self.width..(row + 1) * self.width]
+    }
+
+    /// The rows in order.
+    pub fn iter(&self) -> impl Iterator<Item = &'a [T]> {
+        let rows = Rows { ahead: RowIndex::NONE, ..*self };
+        (0..self.len()).map(move |place| rows.row(place))
+    }
+
+    /// The rows as one piece of memory, where they are.
+    pub(super) fn contiguous(&self) -> Option<&'a [T]> {
+        match self.index {
+            RowIndex::Range { start, len } => Some(&self.matrix[start * self.width..(start + len) * self.width]),
+            RowIndex::List(_) => None,
+        }
+    }
+
+    /// Asks for the row that comes `distance` after a place, among these or those ahead.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, place: usize) {
+        let row = if place < self.len() {
+            self.index.at(place)
+        } else if place - self.len() < self.ahead.len() {
+            self.ahead.at(place - self.len())
+        } else {
+            return;
+        };
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            const LINE: usize = 64;
+            let bytes = self.width * size_of::<T>();
+            let start = self.matrix.as_ptr().wrapping_add(row * self.width).cast::<i8>();
+            for offset in (0..bytes + LINE).step_by(LINE) {
+                // SAFETY: a prefetch reads nothing, whatever the address.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(offset)) };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = row;
+    }
+}
+
+impl<T: Copy> Rows<'_, T> {
+    /// Whether every row is there: those of a list are looked at one by one.
+    #[cfg(test)]
+    pub(super) fn to_matrix(self) -> Vec<T> {
+        self.iter().flatten().copied().collect()
+    }
+}

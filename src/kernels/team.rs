@@ -1,0 +1,225 @@
+//! Threads that each take a share of one piece of work, and start on it at once.
+//!
+//! A training step lasts microseconds: threads that sleep between steps would wake too late. The team's threads look out
+//! for the next piece for a moment before they go to sleep.
+
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+/// Looks at a flag between which a thread pauses, before it lets others run.
+const SPINS: usize = 2_000;
+
+/// Turns it lets others have, before it goes to sleep.
+const YIELDS: usize = 20;
+
+/// A team of threads, the caller's among them.
+#[derive(Debug)]
+pub struct Team {
+    shared: Arc<Shared>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+/// A piece of work: called with the number of the thread's share.
+type Work<'a> = dyn Fn(usize) + Sync + 'a;
+
+#[derive(Debug)]
+struct Shared {
+    /// Counts pieces of work: a new number means there is one.
+    pieces: Counter,
+    /// Helpers still at it.
+    busy: Counter,
+    work: Slot,
+    asleep: Vec<AtomicBool>,
+    panicked: AtomicBool,
+    over: AtomicBool,
+}
+
+/// On a cache line of its own, so that one thread's writing does not disturb another's reading of something else.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Counter(AtomicU64);
+
+/// The piece of work, while there is one.
+struct Slot(UnsafeCell<Option<&'static Work<'static>>>);
+
+// SAFETY: the caller alone writes it, while no helper is busy, and publishes it with `pieces`; helpers read it only
+// between seeing a new number there and counting down `busy`.
+unsafe impl Sync for Slot {}
+
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Slot")
+    }
+}
+
+impl Team {
+    /// A team of `threads`, at least 1, of which the caller is one.
+    ///
+    /// # Errors
+    /// If the system does not start them.
+    pub fn new(threads: usize) -> std::io::Result<Self> {
+        let helpers = threads.max(1) - 1;
+        let shared = Arc::new(Shared {
+            pieces: Counter::default(),
+            busy: Counter::default(),
+            work: Slot(UnsafeCell::new(None)),
+            asleep: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
+            panicked: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+        });
+        let mut team = Team { shared, helpers: Vec::new() };
+        for helper in 0..helpers {
+            let shared = Arc::clone(&team.shared);
+            let name = format!("gradus-{}", helper + 1);
+            team.helpers.push(thread::Builder::new().name(name).spawn(move || shared.help(helper))?);
+        }
+        Ok(team)
+    }
+
+    /// The threads, the caller's among them.
+    pub fn threads(&self) -> usize {
+        self.helpers.len() + 1
+    }
+
+    /// Calls `work` once on each thread, with numbers from 0 up to [`threads`](Team::threads), and returns when all are
+    /// done. The caller takes number 0.
+    ///
+    /// # Panics
+    /// If `work` does.
+    pub fn run(&mut self, work: &Work<'_>) {
+        if self.helpers.is_empty() {
+            return work(0);
+        }
+        // SAFETY: helpers use it until `busy` is 0 at the latest, and this function, by `Finish`, does not end before.
+        let forever = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
+        let shared = &*self.shared;
+        shared.busy.0.store(self.helpers.len() as u64, Ordering::Relaxed);
+        // SAFETY: no helper is busy, since `&mut self` was not given out by an earlier call.
+        unsafe { *shared.work.0.get() = Some(forever) };
+        // Sequentially consistent, as is a helper's going to sleep: one of the two sees what the other did.
+        shared.pieces.0.fetch_add(1, Ordering::SeqCst);
+        for (asleep, helper) in shared.asleep.iter().zip(&self.helpers) {
+            if asleep.load(Ordering::SeqCst) {
+                helper.thread().unpark();
+            }
+        }
+        {
+            let _finish = Finish(shared);
+            work(0);
+        }
+        if shared.panicked.swap(false, Ordering::Relaxed) {
+            panic!("a thread of the team panicked");
+        }
+    }
+}
+
+/// Waits for the helpers, also when the caller's own share panics.
+struct Finish<'a>(&'a Shared);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        let mut looks = 0;
+        while self.0.busy.0.load(Ordering::Acquire) != 0 {
+            pause(&mut looks);
+        }
+    }
+}
+
+/// A pause that grows from nothing to letting others run.
+fn pause(looks: &mut usize) {
+    *looks += 1;
+    if *looks < SPINS { std::hint::spin_loop() } else { thread::yield_now() }
+}
+
+impl Shared {
+    /// A helper's life.
+    fn help(&self, helper: usize) {
+        let mut seen = 0;
+        loop {
+            seen = self.next_piece(helper, seen);
+            if self.over.load(Ordering::Relaxed) {
+                return;
+            }
+            // SAFETY: a new number was seen, and `busy` counts this helper.
+            let work = unsafe { *self.work.0.get() }.expect("published with the number");
+            if catch_unwind(AssertUnwindSafe(|| work(helper + 1))).is_err() {
+                self.panicked.store(true, Ordering::Relaxed);
+            }
+            self.busy.0.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Waits for another number than the one seen.
+    fn next_piece(&self, helper: usize, seen: u64) -> u64 {
+        let mut looks = 0;
+        loop {
+            let pieces = self.pieces.0.load(Ordering::Acquire);
+            if pieces != seen {
+                return pieces;
+            }
+            if looks < SPINS + YIELDS {
+                pause(&mut looks);
+                continue;
+            }
+            self.asleep[helper].store(true, Ordering::SeqCst);
+            if self.pieces.0.load(Ordering::SeqCst) == seen {
+                thread::park();
+            }
+            self.asleep[helper].store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Relaxed);
+        self.shared.pieces.0.fetch_add(1, Ordering::SeqCst);
+        for helper in self.helpers.drain(..) {
+            helper.thread().unpark();
+            // A helper does not panic: what it calls is caught.
+            let _ = helper.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[test]
+    fn every_share_is_done_once_in_each_of_many_pieces() {
+        for threads in [1, 2, 5] {
+            let mut team = Team::new(threads).unwrap();
+            let counts: Vec<AtomicUsize> = (0..threads).map(|_| AtomicUsize::new(0)).collect();
+            for piece in 1..=2000 {
+                team.run(&|share| {
+                    counts[share].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == piece), "{threads} threads");
+                if piece % 500 == 0 {
+                    // Long enough for the helpers to go to sleep.
+                    thread::sleep(std::time::Duration::from_millis(5));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_in_any_share_reaches_the_caller_and_the_team_goes_on() {
+        let mut team = Team::new(3).unwrap();
+        for bad in 0..3 {
+            let outcome = catch_unwind(AssertUnwindSafe(|| team.run(&|share| assert_ne!(share, bad))));
+            assert!(outcome.is_err(), "share {bad}");
+        }
+        let done = AtomicUsize::new(0);
+        team.run(&|_| {
+            done.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(done.load(Ordering::Relaxed), 3);
+    }
+}
