@@ -175,6 +175,11 @@ impl<T: Scalar> Parameter<T> {
         )
     }
 
+    /// The shape of value and gradient.
+    pub fn shape(&self) -> &[usize] {
+        self.value.shape()
+    }
+
     /// The number of elements.
     pub fn len(&self) -> usize {
         self.value.len()

@@ -1,8 +1,8 @@
 //! The gradient of a linear layer, summed over some rows: of the weight `sum g row'`, of the bias `sum g`.
 
 use super::element::Element;
-use super::lanes::Lanes;
-use super::level::{Kernel, run};
+use super::lanes::{Lanes, load, store};
+use super::level::Kernel;
 use super::rows::Rows;
 use super::vector::dot_lanes;
 
@@ -25,10 +25,10 @@ pub fn linear_backward<T: Element>(
     assert!(output_gradient.len() == each * rows.len(), "a gradient for each row's outputs");
     assert!(weight_gradient.len() == each * width, "a gradient that fits rows and outputs");
     assert!(bias_gradient.is_empty() || bias_gradient.len() == each, "a bias for each output");
-    run(Backward { rows, output_gradient, weight_gradient, bias_gradient, each });
+    T::run_backward(Backward { rows, output_gradient, weight_gradient, bias_gradient, each });
 }
 
-struct Backward<'a, T> {
+pub struct Backward<'a, T> {
     rows: &'a Rows<'a, T>,
     output_gradient: &'a [T],
     weight_gradient: &'a mut [T],
@@ -147,22 +147,16 @@ impl<T: Element> Block<'_, T> {
         column: usize,
         last: usize,
     ) {
-        let load = |from: *const T, vector: usize| {
+        let mut sums = [[V::splat(T::zero()); VECTORS]; OUTPUTS];
+        for (k, sums) in sums.iter_mut().enumerate() {
             // SAFETY: the caller says that the strip is there.
-            unsafe {
-                let from = from.add(column + vector * V::LANES);
-                if vector + 1 == VECTORS && last < V::LANES { V::load_partial(from, last) } else { V::load(from) }
-            }
-        };
-        let mut sums: [[V; VECTORS]; OUTPUTS] = std::array::from_fn(|k| {
-            // SAFETY: as above.
-            let row = unsafe { gradient.add(k * self.width) };
-            std::array::from_fn(|vector| load(row, vector))
-        });
+            unsafe { load_strip(gradient.add(k * self.width + column), last, sums) };
+        }
         for (&input, gradients) in self.inputs.iter().zip(self.output_gradient.chunks_exact(self.each)) {
-            let x: [V; VECTORS] = std::array::from_fn(|vector| load(input, vector));
-            let gradients = &gradients[first..first + OUTPUTS];
-            for (sums, &g) in sums.iter_mut().zip(gradients) {
+            let mut x = [V::splat(T::zero()); VECTORS];
+            // SAFETY: as above.
+            unsafe { load_strip(input.add(column), last, &mut x) };
+            for (sums, &g) in sums.iter_mut().zip(&gradients[first..first + OUTPUTS]) {
                 let g = V::splat(g);
                 for (sum, x) in sums.iter_mut().zip(x) {
                     *sum = x.mul_add(g, *sum);
@@ -171,13 +165,25 @@ impl<T: Element> Block<'_, T> {
         }
         for (k, sums) in sums.into_iter().enumerate() {
             for (vector, sum) in sums.into_iter().enumerate() {
+                let count = if vector + 1 == VECTORS { last } else { V::LANES };
                 // SAFETY: as above.
-                unsafe {
-                    let to = gradient.add(k * self.width + column + vector * V::LANES);
-                    if vector + 1 == VECTORS && last < V::LANES { sum.store_partial(to, last) } else { sum.store(to) }
-                }
+                unsafe { store(sum, gradient.add(k * self.width + column + vector * V::LANES), count) };
             }
         }
+    }
+}
+
+/// Loads a strip whose last vector has `last` numbers.
+///
+/// # Safety
+/// They must be readable.
+#[inline(always)]
+unsafe fn load_strip<V: Lanes>(from: *const V::Element, last: usize, strip: &mut [V]) {
+    let vectors = strip.len();
+    for (vector, lanes) in strip.iter_mut().enumerate() {
+        let count = if vector + 1 == vectors { last } else { V::LANES };
+        // SAFETY: the caller's promise.
+        *lanes = unsafe { load(from.add(vector * V::LANES), count) };
     }
 }
 

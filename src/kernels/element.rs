@@ -5,12 +5,57 @@ use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
 
 use num_traits::Float;
 
+use super::backward::Backward;
 use super::exponential::Series;
+use super::forward::Forward;
 use super::lanes::{Lanes, Plain};
 #[cfg(target_arch = "aarch64")]
 use super::lanes_neon;
 #[cfg(target_arch = "x86_64")]
 use super::lanes_x86;
+use super::level::run;
+use super::losses::{LogisticLoss, SoftmaxCrossEntropy, SquaredError};
+use super::update::SgdStep;
+use super::vector::{Add, AddScaled, Dot, Quotient};
+
+/// Declares the kernels: a method for each, which runs it with the instructions in use.
+///
+/// They are methods of the number types, not generic functions, so that all their levels are compiled once, with the
+/// library, and not again with each program.
+macro_rules! kernels {
+    ($($method:ident: $Kernel:ident -> $Output:ty;)*) => {
+        /// The kernels, compiled for a number type.
+        pub trait Compiled: Sized {
+            $(#[doc(hidden)]
+            fn $method(kernel: $Kernel<'_, Self>) -> $Output;)*
+        }
+
+        impl Compiled for f32 {
+            $(fn $method(kernel: $Kernel<'_, f32>) -> $Output {
+                run(kernel)
+            })*
+        }
+
+        impl Compiled for f64 {
+            $(fn $method(kernel: $Kernel<'_, f64>) -> $Output {
+                run(kernel)
+            })*
+        }
+    };
+}
+
+kernels! {
+    run_forward: Forward -> ();
+    run_backward: Backward -> ();
+    run_squared_error: SquaredError -> f64;
+    run_logistic_loss: LogisticLoss -> f64;
+    run_softmax_cross_entropy: SoftmaxCrossEntropy -> f64;
+    run_dot: Dot -> Self;
+    run_add: Add -> ();
+    run_add_scaled: AddScaled -> ();
+    run_quotient: Quotient -> ();
+    run_sgd: SgdStep -> ();
+}
 
 /// `f32` or `f64`, with the vector registers of each instruction set. Sealed.
 pub trait Element:
@@ -25,6 +70,7 @@ pub trait Element:
     + Sync
     + 'static
     + Series
+    + Compiled
     + sealed::Sealed
 {
     /// Lanes on any machine.

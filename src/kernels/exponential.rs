@@ -112,7 +112,8 @@ mod tests {
     #[test]
     fn exp_is_within_two_units_and_ln_within_three_on_every_level() {
         on_every_level(|| {
-            let spread = |from: f64, to: f64| (0..100_000).map(|i| from + (to - from) * i as f64 / 99_999.0).collect::<Vec<_>>();
+            let spread =
+                |from: f64, to: f64| (0..100_000).map(|i| from + (to - from) * i as f64 / 99_999.0).collect::<Vec<_>>();
             for from in [-1.0, -20.0, -87.0] {
                 assert!(worst::<f32>(&spread(from, 0.0), true, f64::exp) < 2.0);
             }

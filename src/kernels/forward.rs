@@ -3,8 +3,8 @@
 use num_traits::Zero;
 
 use super::element::Element;
-use super::lanes::Lanes;
-use super::level::{Kernel, run};
+use super::lanes::{Lanes, load};
+use super::level::Kernel;
 use super::rows::Rows;
 
 /// Writes `weight row + bias` of each row over `outputs`, `[rows, outputs]`. `weight` is `[outputs, width]`, `bias`
@@ -20,10 +20,10 @@ pub fn linear_forward<T: Element>(rows: &Rows<'_, T>, weight: &[T], bias: &[T], 
     let each = outputs.len() / rows.len();
     assert!(outputs.len() == each * rows.len() && weight.len() == each * width, "outputs that fit rows and weight");
     assert!(bias.is_empty() || bias.len() == each, "a bias for each output");
-    run(Forward { rows, weight, bias, outputs, each });
+    T::run_forward(Forward { rows, weight, bias, outputs, each });
 }
 
-struct Forward<'a, T> {
+pub struct Forward<'a, T> {
     rows: &'a Rows<'a, T>,
     weight: &'a [T],
     bias: &'a [T],
@@ -56,7 +56,10 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
                 rows.prefetch(place + PREFETCH + ahead);
             }
             // A group that is not full computes its last row more than once.
-            let inputs: [*const T; GROUP] = std::array::from_fn(|r| rows.row(place + r.min(group - 1)).as_ptr());
+            let mut inputs = [std::ptr::null(); GROUP];
+            for (r, input) in inputs.iter_mut().enumerate() {
+                *input = rows.row(place + r.min(group - 1)).as_ptr();
+            }
             let mut first = 0;
             while first < self.each {
                 let left = self.each - first;
@@ -104,34 +107,57 @@ unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
     let mut column = 0;
     while column < whole {
         // SAFETY: `column + LANES` is at most `width`.
-        let x: [V; GROUP] = std::array::from_fn(|r| unsafe { V::load(inputs[r].add(column)) });
-        for (k, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: the weight has a row of `width` numbers for each of the outputs.
-            let w = unsafe { V::load(weight.add(k * width + column)) };
-            for (sum, x) in sums.iter_mut().zip(x) {
-                *sum = x.mul_add(w, *sum);
-            }
-        }
+        unsafe { add_products(&mut sums, inputs, weight, width, column, V::LANES) };
         column += V::LANES;
     }
-    let rest = width - whole;
-    if rest > 0 {
-        // SAFETY: `rest` numbers are left of each row.
-        let x: [V; GROUP] = std::array::from_fn(|r| unsafe { V::load_partial(inputs[r].add(column), rest) });
-        for (k, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: and of each row of the weight.
-            let w = unsafe { V::load_partial(weight.add(k * width + column), rest) };
-            for (sum, x) in sums.iter_mut().zip(x) {
-                *sum = x.mul_add(w, *sum);
-            }
+    if column < width {
+        // SAFETY: as many numbers are left of each row.
+        unsafe { add_products(&mut sums, inputs, weight, width, column, width - column) };
+    }
+    let mut totals = [[V::Element::zero(); GROUP]; OUTPUTS];
+    for (totals, sums) in totals.iter_mut().zip(sums) {
+        for (total, sum) in totals.iter_mut().zip(sums) {
+            *total = sum.sum();
         }
     }
-    sums.map(|sums| sums.map(V::sum))
+    totals
+}
+
+/// Adds the products of `count` columns, at most `LANES`.
+///
+/// # Safety
+/// From `column` on, each input and each of `OUTPUTS` rows of the weight must have `count` numbers.
+#[inline(always)]
+unsafe fn add_products<V: Lanes, const OUTPUTS: usize>(
+    sums: &mut [[V; GROUP]; OUTPUTS],
+    inputs: &[*const V::Element; GROUP],
+    weight: *const V::Element,
+    width: usize,
+    column: usize,
+    count: usize,
+) {
+    let mut x = [V::splat(V::Element::zero()); GROUP];
+    for (x, input) in x.iter_mut().zip(inputs) {
+        // SAFETY: the caller says that the numbers are there.
+        *x = unsafe { load(input.add(column), count) };
+    }
+    for (k, sums) in sums.iter_mut().enumerate() {
+        // SAFETY: as above.
+        let w: V = unsafe { load(weight.add(k * width + column), count) };
+        for (sum, x) in sums.iter_mut().zip(x) {
+            *sum = x.mul_add(w, *sum);
+        }
+    }
 }
 
 /// One feature, one output, rows one after another: a column that is scaled and shifted.
 #[inline(always)]
-fn scale_column<V: Lanes>(column: &[V::Element], weight: V::Element, bias: Option<V::Element>, outputs: &mut [V::Element]) {
+fn scale_column<V: Lanes>(
+    column: &[V::Element],
+    weight: V::Element,
+    bias: Option<V::Element>,
+    outputs: &mut [V::Element],
+) {
     let (w, b) = (V::splat(weight), V::splat(bias.unwrap_or(V::Element::zero())));
     for (x, out) in column.chunks(V::LANES).zip(outputs.chunks_mut(V::LANES)) {
         // SAFETY: both pieces have `x.len()` numbers, at most `LANES`.
@@ -148,7 +174,9 @@ mod tests {
     #[test]
     fn every_level_gives_the_sums_of_products_on_odd_shapes() {
         on_every_level(|| {
-            for (count, width, outputs) in [(1, 1, 1), (5, 1, 1), (7, 3, 1), (9, 17, 2), (6, 33, 5), (3, 100, 10), (4, 8, 70)] {
+            for (count, width, outputs) in
+                [(1, 1, 1), (5, 1, 1), (7, 3, 1), (9, 17, 2), (6, 33, 5), (3, 100, 10), (4, 8, 70)]
+            {
                 check::<f64>(count, width, outputs, 1e-13);
                 check::<f32>(count, width, outputs, 1e-5);
             }

@@ -80,6 +80,26 @@ pub trait Lanes: Copy {
     fn largest(self) -> Self::Element;
 }
 
+/// `count` numbers from memory, at most all lanes, and 0 in the others.
+///
+/// # Safety
+/// `count` numbers must be readable.
+#[inline(always)]
+pub unsafe fn load<V: Lanes>(from: *const V::Element, count: usize) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { if count < V::LANES { V::load_partial(from, count) } else { V::load(from) } }
+}
+
+/// Writes the first `count` numbers, at most all lanes.
+///
+/// # Safety
+/// `count` numbers must be writable.
+#[inline(always)]
+pub unsafe fn store<V: Lanes>(value: V, to: *mut V::Element, count: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { if count < V::LANES { value.store_partial(to, count) } else { value.store(to) } }
+}
+
 /// Lanes on any machine: the compiler makes of them what the machine has.
 #[derive(Debug, Clone, Copy)]
 pub struct Plain<T>([T; PLAIN]);
@@ -133,46 +153,81 @@ macro_rules! plain {
 
             #[inline(always)]
             fn add(self, other: Self) -> Self {
-                Plain(std::array::from_fn(|i| self.0[i] + other.0[i]))
+                let Plain(mut lanes) = self;
+                for (lane, other) in lanes.iter_mut().zip(other.0) {
+                    *lane += other;
+                }
+                Plain(lanes)
             }
 
             #[inline(always)]
             fn sub(self, other: Self) -> Self {
-                Plain(std::array::from_fn(|i| self.0[i] - other.0[i]))
+                let Plain(mut lanes) = self;
+                for (lane, other) in lanes.iter_mut().zip(other.0) {
+                    *lane -= other;
+                }
+                Plain(lanes)
             }
 
             #[inline(always)]
             fn mul(self, other: Self) -> Self {
-                Plain(std::array::from_fn(|i| self.0[i] * other.0[i]))
+                let Plain(mut lanes) = self;
+                for (lane, other) in lanes.iter_mut().zip(other.0) {
+                    *lane *= other;
+                }
+                Plain(lanes)
             }
 
             #[inline(always)]
             fn div(self, other: Self) -> Self {
-                Plain(std::array::from_fn(|i| self.0[i] / other.0[i]))
+                let Plain(mut lanes) = self;
+                for (lane, other) in lanes.iter_mut().zip(other.0) {
+                    *lane /= other;
+                }
+                Plain(lanes)
             }
 
             #[inline(always)]
             fn mul_add(self, factor: Self, addend: Self) -> Self {
                 // Two roundings: without the instruction a fused one would be a call for each lane.
-                Plain(std::array::from_fn(|i| self.0[i] * factor.0[i] + addend.0[i]))
+                let Plain(mut lanes) = self;
+                for (i, lane) in lanes.iter_mut().enumerate() {
+                    *lane = *lane * factor.0[i] + addend.0[i];
+                }
+                Plain(lanes)
             }
 
             #[inline(always)]
             fn max(self, other: Self) -> Self {
-                Plain(std::array::from_fn(|i| if self.0[i] > other.0[i] { self.0[i] } else { other.0[i] }))
+                let mut lanes = other.0;
+                for (lane, own) in lanes.iter_mut().zip(self.0) {
+                    if own > *lane {
+                        *lane = own;
+                    }
+                }
+                Plain(lanes)
             }
 
             #[inline(always)]
             fn where_negative(self, then: Self, otherwise: Self) -> Self {
-                Plain(std::array::from_fn(|i| if self.0[i].is_sign_negative() { then.0[i] } else { otherwise.0[i] }))
+                let mut lanes = otherwise.0;
+                for (i, lane) in lanes.iter_mut().enumerate() {
+                    if self.0[i].is_sign_negative() {
+                        *lane = then.0[i];
+                    }
+                }
+                Plain(lanes)
             }
 
             #[inline(always)]
             fn times_power_of_two(self, exponent: Self) -> Self {
                 // The exponent's bits of a floating-point number are its power of two plus the bias.
-                Plain(std::array::from_fn(|i| {
-                    self.0[i] * <$T>::from_bits((((exponent.0[i] as i32).max(-$bias) + $bias) as $Bits) << $mantissa)
-                }))
+                let Plain(mut lanes) = self;
+                for (lane, exponent) in lanes.iter_mut().zip(exponent.0) {
+                    let biased = (exponent as i32).max(-$bias) + $bias;
+                    *lane *= <$T>::from_bits((biased as $Bits) << $mantissa);
+                }
+                Plain(lanes)
             }
 
             #[inline(always)]

@@ -36,15 +36,23 @@ impl Level {
     /// The level in use: the one named by the environment variable `GRADUS_SIMD`, if this machine has it, else the
     /// best.
     pub fn in_use() -> Level {
-        let code = IN_USE.load(Ordering::Relaxed);
-        Level::ALL.into_iter().find(|level| *level as u8 == code).unwrap_or_else(|| {
-            let named = std::env::var(VARIABLE).ok();
-            let available = Level::available();
-            let level = available.iter().find(|level| Some(level.name()) == named.as_deref());
-            let level = *level.unwrap_or(available.last().expect("plain is everywhere"));
-            IN_USE.store(level as u8, Ordering::Relaxed);
-            level
-        })
+        match IN_USE.load(Ordering::Relaxed) {
+            1 => Level::Plain,
+            2 => Level::Avx2,
+            3 => Level::Avx512,
+            4 => Level::Neon,
+            _ => Level::choose(),
+        }
+    }
+
+    #[cold]
+    fn choose() -> Level {
+        let named = std::env::var(VARIABLE).ok();
+        let available = Level::available();
+        let level = available.iter().find(|level| Some(level.name()) == named.as_deref());
+        let level = *level.unwrap_or(available.last().expect("plain is everywhere"));
+        IN_USE.store(level as u8, Ordering::Relaxed);
+        level
     }
 
     /// Uses this level from now on, in the whole process: for tests that go over all of them.
@@ -88,7 +96,7 @@ impl Level {
 }
 
 /// Work that is written over lanes, and compiled for every level.
-pub(super) trait Kernel<T: Element> {
+pub trait Kernel<T: Element> {
     type Output;
 
     /// Does the work. Must be `#[inline(always)]`, as must be all it calls, to be compiled for the level.
@@ -96,7 +104,7 @@ pub(super) trait Kernel<T: Element> {
 }
 
 /// Does the work with the instructions in use.
-pub(super) fn run<T: Element, K: Kernel<T>>(kernel: K) -> K::Output {
+pub fn run<T: Element, K: Kernel<T>>(kernel: K) -> K::Output {
     match Level::in_use() {
         // SAFETY: a level is in use only where `is_available` has found its instructions.
         #[cfg(target_arch = "x86_64")]

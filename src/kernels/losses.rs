@@ -6,7 +6,7 @@ use num_traits::{Float, One, Zero};
 use super::element::Element;
 use super::exponential::{exp, ln_1p};
 use super::lanes::Lanes;
-use super::level::{Kernel, run};
+use super::level::Kernel;
 use super::rows::RowIndex;
 
 /// The sum of `(p - y)^2` over rows of one output. Writes `2 (p - y)` over `gradient`. `predictions` and `gradient` are
@@ -16,7 +16,7 @@ use super::rows::RowIndex;
 /// If the lengths do not fit each other.
 pub fn squared_error<T: Element>(predictions: &[T], targets: &[T], rows: RowIndex<'_>, gradient: &mut [T]) -> f64 {
     let pairs = Pairs::new(predictions, targets, rows, gradient);
-    run(SquaredError(pairs))
+    T::run_squared_error(SquaredError(pairs))
 }
 
 /// The sum of `pos_weight y ln(1+exp(-z)) + (1-y) ln(1+exp(z))` over rows of one logit z. Writes its derivative over
@@ -32,7 +32,7 @@ pub fn logistic_loss<T: Element>(
     gradient: &mut [T],
 ) -> f64 {
     let pairs = Pairs::new(logits, targets, rows, gradient);
-    run(LogisticLoss { pairs, pos_weight })
+    T::run_logistic_loss(LogisticLoss { pairs, pos_weight })
 }
 
 /// The sum of `ln(sum exp(z)) - z_label` over rows of several logits. Writes `softmax - onehot` over `gradient`. `logits`
@@ -40,17 +40,22 @@ pub fn logistic_loss<T: Element>(
 ///
 /// # Panics
 /// If the lengths do not fit each other, or a label is not below the number of classes.
-pub fn softmax_cross_entropy<T: Element>(logits: &[T], labels: &[usize], rows: RowIndex<'_>, gradient: &mut [T]) -> f64 {
+pub fn softmax_cross_entropy<T: Element>(
+    logits: &[T],
+    labels: &[usize],
+    rows: RowIndex<'_>,
+    gradient: &mut [T],
+) -> f64 {
     assert_eq!(logits.len(), gradient.len(), "a gradient for each logit");
     if rows.is_empty() {
         return 0.0;
     }
     assert_eq!(logits.len() % rows.len(), 0, "as many logits for each row");
-    run(SoftmaxCrossEntropy { logits, labels, rows, gradient })
+    T::run_softmax_cross_entropy(SoftmaxCrossEntropy { logits, labels, rows, gradient })
 }
 
 /// Rows of one output, their targets, and where the gradient goes.
-struct Pairs<'a, T> {
+pub struct Pairs<'a, T> {
     outputs: &'a [T],
     targets: &'a [T],
     rows: RowIndex<'a>,
@@ -125,7 +130,7 @@ impl WideSum {
     }
 }
 
-struct SquaredError<'a, T>(Pairs<'a, T>);
+pub struct SquaredError<'a, T>(Pairs<'a, T>);
 
 impl<T: Element> Kernel<T> for SquaredError<'_, T> {
     type Output = f64;
@@ -142,7 +147,7 @@ impl<T: Element> Kernel<T> for SquaredError<'_, T> {
     }
 }
 
-struct LogisticLoss<'a, T> {
+pub struct LogisticLoss<'a, T> {
     pairs: Pairs<'a, T>,
     pos_weight: T,
 }
@@ -173,7 +178,7 @@ impl<T: Element> Kernel<T> for LogisticLoss<'_, T> {
     }
 }
 
-struct SoftmaxCrossEntropy<'a, T> {
+pub struct SoftmaxCrossEntropy<'a, T> {
     logits: &'a [T],
     labels: &'a [usize],
     rows: RowIndex<'a>,

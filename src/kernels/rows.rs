@@ -154,11 +154,3 @@ impl<'a, T> Rows<'a, T> {
         let _ = row;
     }
 }
-
-impl<T: Copy> Rows<'_, T> {
-    /// Whether every row is there: those of a list are looked at one by one.
-    #[cfg(test)]
-    pub(super) fn to_matrix(self) -> Vec<T> {
-        self.iter().flatten().copied().collect()
-    }
-}

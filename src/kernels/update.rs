@@ -2,7 +2,7 @@
 
 use super::element::Element;
 use super::lanes::Lanes;
-use super::level::{Kernel, run};
+use super::level::Kernel;
 
 /// The numbers of one SGD step of one parameter.
 #[derive(Debug, Clone, Copy)]
@@ -23,17 +23,17 @@ pub struct SgdUpdate<T> {
 
 /// One SGD step, in PyTorch's order. `buffer` is as long as the others, or empty without momentum.
 pub fn sgd_update<T: Element>(values: &mut [T], gradients: &[T], buffer: &mut [T], update: SgdUpdate<T>) {
-    run(Step { values, gradients, buffer, update });
+    T::run_sgd(SgdStep { values, gradients, buffer, update });
 }
 
-struct Step<'a, T> {
+pub struct SgdStep<'a, T> {
     values: &'a mut [T],
     gradients: &'a [T],
     buffer: &'a mut [T],
     update: SgdUpdate<T>,
 }
 
-impl<T: Element> Kernel<T> for Step<'_, T> {
+impl<T: Element> Kernel<T> for SgdStep<'_, T> {
     type Output = ();
 
     #[inline(always)]

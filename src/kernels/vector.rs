@@ -3,16 +3,17 @@
 use num_traits::Zero;
 
 use super::element::Element;
-use super::lanes::Lanes;
-use super::level::{Kernel, run};
+use super::lanes::{Lanes, load};
+use super::level::Kernel;
 
 /// `sum a[i] * b[i]`. Both slices have one length.
 pub fn dot<T: Element>(a: &[T], b: &[T]) -> T {
     debug_assert_eq!(a.len(), b.len());
-    run(Dot(a, b))
+    T::run_dot(Dot(a, b))
 }
 
-struct Dot<'a, T>(&'a [T], &'a [T]);
+/// The two vectors.
+pub struct Dot<'a, T>(&'a [T], &'a [T]);
 
 impl<T: Element> Kernel<T> for Dot<'_, T> {
     type Output = T;
@@ -30,12 +31,24 @@ const CHAINS: usize = 4;
 #[inline(always)]
 pub(super) fn dot_lanes<V: Lanes>(a: &[V::Element], b: &[V::Element]) -> V::Element {
     let mut chains = [V::splat(V::Element::zero()); CHAINS];
-    let pieces = a.chunks(V::LANES).zip(b.chunks(V::LANES));
-    for (piece, (a, b)) in pieces.enumerate() {
-        let chain = &mut chains[piece % CHAINS];
-        let count = a.len().min(b.len());
-        // SAFETY: both pieces have `count` numbers, at most `LANES`.
-        *chain = unsafe { V::load_partial(a.as_ptr(), count).mul_add(V::load_partial(b.as_ptr(), count), *chain) };
+    let length = a.len().min(b.len());
+    let (a, b) = (a.as_ptr(), b.as_ptr());
+    let mut place = 0;
+    // SAFETY: no place is read from `length` on.
+    unsafe {
+        while place + CHAINS * V::LANES <= length {
+            for (c, chain) in chains.iter_mut().enumerate() {
+                let at = place + c * V::LANES;
+                *chain = V::load(a.add(at)).mul_add(V::load(b.add(at)), *chain);
+            }
+            place += CHAINS * V::LANES;
+        }
+        while place < length {
+            let count = (length - place).min(V::LANES);
+            let (a, b): (V, V) = (load(a.add(place), count), load(b.add(place), count));
+            chains[0] = a.mul_add(b, chains[0]);
+            place += count;
+        }
     }
     let [a, b, c, d] = chains;
     a.add(b).add(c.add(d)).sum()
@@ -60,31 +73,56 @@ pub fn sum_of_squared_sums<T: Element>(a: &[T], alpha: T, b: &[T]) -> T {
 /// `y[i] += alpha * x[i]`: one row of a rank-1 update. Both slices have one length.
 pub fn add_scaled<T: Element>(y: &mut [T], alpha: T, x: &[T]) {
     debug_assert_eq!(y.len(), x.len());
-    run(Elementwise(y, x, |y: T, x: T| y + alpha * x));
+    T::run_add_scaled(AddScaled(y, alpha, x));
 }
 
 /// `y[i] += x[i]`. Both slices have one length.
 pub fn add<T: Element>(y: &mut [T], x: &[T]) {
     debug_assert_eq!(y.len(), x.len());
-    run(Elementwise(y, x, |y: T, x: T| y + x));
+    T::run_add(Add(y, x));
 }
 
 /// `y[i] = x[i] / divisor`. Both slices have one length.
 pub fn quotient<T: Element>(y: &mut [T], x: &[T], divisor: T) {
     debug_assert_eq!(y.len(), x.len());
-    run(Elementwise(y, x, |_, x: T| x / divisor));
+    T::run_quotient(Quotient(y, x, divisor));
 }
 
-/// Replaces each y by a function of y and x: the compiler makes lanes of it.
-struct Elementwise<'a, T, F>(&'a mut [T], &'a [T], F);
+/// Kernels that go element by element: the compiler makes lanes of their loops.
+macro_rules! elementwise {
+    ($(#[$doc:meta] $Name:ident($($Field:ty),*): |$this:ident| $body:block)*) => {
+        $(#[$doc]
+        pub struct $Name<'a, T>($($Field),*);
 
-impl<T: Element, F: Fn(T, T) -> T> Kernel<T> for Elementwise<'_, T, F> {
-    type Output = ();
+        impl<T: Element> Kernel<T> for $Name<'_, T> {
+            type Output = ();
 
-    #[inline(always)]
-    fn run<V: Lanes<Element = T>>(self) {
-        for (y, &x) in self.0.iter_mut().zip(self.1) {
-            *y = self.2(*y, x);
+            #[inline(always)]
+            fn run<V: Lanes<Element = T>>(self) {
+                let $this = self;
+                $body
+            }
+        })*
+    };
+}
+
+elementwise! {
+    /// y, x.
+    Add(&'a mut [T], &'a [T]): |this| {
+        for (y, &x) in this.0.iter_mut().zip(this.1) {
+            *y += x;
+        }
+    }
+    /// y, alpha, x.
+    AddScaled(&'a mut [T], T, &'a [T]): |this| {
+        for (y, &x) in this.0.iter_mut().zip(this.2) {
+            *y += this.1 * x;
+        }
+    }
+    /// y, x, divisor.
+    Quotient(&'a mut [T], &'a [T], T): |this| {
+        for (y, &x) in this.0.iter_mut().zip(this.1) {
+            *y = x / this.2;
         }
     }
 }

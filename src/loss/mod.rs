@@ -189,13 +189,7 @@ pub trait Loss<T: Scalar>: Send + Sync {
     /// The rows `rows` of `targets` together: writes each one's gradient over `gradient`, and returns their sum. `logits`
     /// and `gradient` are `[rows, outputs]`. Default: [`weighted_row`](Loss::weighted_row) for each; a loss of the library
     /// takes many rows at once where it can.
-    fn weighted_rows(
-        &self,
-        logits: &[T],
-        targets: &Targets<'_, T>,
-        rows: RowIndex<'_>,
-        gradient: &mut [T],
-    ) -> LossSum {
+    fn weighted_rows(&self, logits: &[T], targets: &Targets<'_, T>, rows: RowIndex<'_>, gradient: &mut [T]) -> LossSum {
         each_row(self, logits, targets, rows, gradient)
     }
 }

@@ -224,7 +224,7 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
         if self.steps == 0 {
             self.buffers.resize(parameters.len(), Vec::new());
             self.stale_steps.resize(parameters.len(), 0);
-            self.shapes = parameters.iter().map(|p| p.value().shape().to_vec()).collect();
+            self.shapes = parameters.iter().map(|p| p.shape().to_vec()).collect();
         }
         if self.buffers.len() != parameters.len() {
             return Err(Error::shape("parameters", &[self.buffers.len()], &[parameters.len()]));
@@ -232,9 +232,8 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
         // All or none: every parameter is looked at before the first one moves.
         for (parameter, shape) in parameters.iter().zip(&self.shapes) {
             self.admit(parameter)?;
-            let found = parameter.value();
-            if found.shape() != shape.as_slice() {
-                return Err(Error::shape(format!("parameter \"{}\"", parameter.name()), shape, found.shape()));
+            if parameter.shape() != shape.as_slice() {
+                return Err(Error::shape(format!("parameter \"{}\"", parameter.name()), shape, parameter.shape()));
             }
         }
         let step = self.steps + 1;
@@ -281,6 +280,9 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
 
     /// `weight_decay / 2 * |value|^2` over the parameters that decay.
     fn penalty(&self, parameters: &[Parameter<T>]) -> f64 {
+        if self.config.weight_decay == 0.0 {
+            return 0.0;
+        }
         let decaying = parameters.iter().filter(|p| p.decays() && !p.is_frozen());
         let squares: f64 = decaying.map(|p| kernels::sum_of_squares(p.values()).as_f64()).sum();
         self.config.weight_decay / 2.0 * squares

@@ -162,15 +162,21 @@ pub(crate) struct Accumulator<T> {
 }
 
 impl<T: Scalar> Accumulator<T> {
-    /// For a model, on this many threads; 0: all.
-    pub(crate) fn new<M: Model<T> + ?Sized>(model: &M, threads: usize) -> Result<Self> {
-        let available = std::thread::available_parallelism().map_or(1, usize::from);
-        // More than the shards of a batch have nothing to do.
-        let threads = if threads == 0 { available } else { threads }.min(MOST_SHARDS);
+    /// For a model, `rows` rows of data and effective batches of `batch` of them, on this many threads; 0: all. Data too
+    /// small for threads get one.
+    pub(crate) fn new<M: Model<T> + ?Sized>(model: &M, threads: usize, rows: usize, batch: usize) -> Result<Self> {
         let parameters = parameter_count(model.parameters());
+        let threads = match threads {
+            _ if rows.saturating_mul(parameters) < PARALLEL_WORK => 1,
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            given => given,
+        };
+        // More than the shards of a batch have nothing to do.
+        let threads = threads.min(MOST_SHARDS);
         let team = Team::new(threads)
             .map_err(|error| Error::setting("threads", format!("{threads} cannot be started: {error}")))?;
-        let in_a_round = (ROUND_BYTES / (parameters * size_of::<T>()).max(1)).clamp(threads, MOST_SHARDS);
+        let shards = batch.div_ceil(shard_rows(batch, parameters));
+        let in_a_round = (ROUND_BYTES / (parameters * size_of::<T>()).max(1)).clamp(threads, MOST_SHARDS).min(shards);
         let scratch = || Mutex::new(Scratch::new(model.inputs(), model.outputs()));
         Ok(Accumulator {
             total: Sums::zero(parameters),
@@ -306,9 +312,7 @@ where
     M: Model<T> + ?Sized,
     L: Loss<T> + ?Sized,
 {
-    const SMALL: usize = 1_000_000;
-    let threads = if data.features().len() * model.outputs() < SMALL { 1 } else { 0 };
-    let mut accumulator = Accumulator::new(model, threads).expect("threads can be started");
+    let mut accumulator = Accumulator::new(model, 0, data.rows(), 1).expect("threads can be started");
     accumulator.mean_loss(&Problem { model, loss, data, targets: &data.targets() })
 }
 
@@ -333,7 +337,7 @@ mod tests {
     /// The sums of all rows, every third first.
     fn sums(data: &Dataset<f64>, threads: usize) -> Sums<f64> {
         let model = model(data);
-        let mut accumulator = Accumulator::new(&model, threads).unwrap();
+        let mut accumulator = Accumulator::new(&model, threads, data.rows(), data.rows()).unwrap();
         let rows = data.rows() as u32;
         let order: Vec<u32> = (0..3).flat_map(|start| (start..rows).step_by(3)).collect();
         let problem = Problem { model: &model, loss: &CrossEntropy::new(), data, targets: &data.targets() };
@@ -386,7 +390,7 @@ mod tests {
     fn rows_may_come_in_pieces_of_different_data() {
         let (first, second) = (data(100, 3), data(30, 3));
         let (model, loss) = (model(&first), CrossEntropy::new());
-        let mut accumulator = Accumulator::new(&model, 2).unwrap();
+        let mut accumulator = Accumulator::new(&model, 2, 130, 100).unwrap();
         let mut of = |parts: &[&Dataset<f64>]| {
             accumulator.begin();
             for part in parts {
@@ -412,7 +416,7 @@ mod tests {
     fn one_row_is_a_batch_too() {
         let data = Dataset::with_values(ndarray::array![[3.0]], ndarray::array![[5.0]]).unwrap();
         let model = Linear::new(1, 1);
-        let mut accumulator = Accumulator::new(&model, 2).unwrap();
+        let mut accumulator = Accumulator::new(&model, 2, 1, 1).unwrap();
         accumulator.begin();
         let problem = Problem { model: &model, loss: &Mse, data: &data, targets: &data.targets() };
         accumulator.add(&problem, RowIndex::List(&[0]), RowIndex::NONE);

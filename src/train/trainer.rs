@@ -104,7 +104,8 @@ impl<'a, T: Scalar> Trainer<'a, T> {
             epochs: self.config.epochs,
         };
         observer.start(&start)?;
-        let accumulator = Accumulator::new(model, self.config.threads)?;
+        let batch = self.config.batch_size.of(data.rows()).saturating_mul(self.config.accumulate).min(data.rows());
+        let accumulator = Accumulator::new(model, self.config.threads, data.rows(), batch)?;
         let mut run = Run {
             base_lr: optimizer.lr(),
             config: self.config,
@@ -201,10 +202,10 @@ where
         let mut stopping = Stopping::new(&self.config);
         let mut order: Vec<u32> = Vec::new();
         let mut reason = StopReason::Finished;
+        let mut started = Instant::now();
         for epoch in 1..=self.config.epochs {
             self.epoch = epoch;
             // The order of rows that all go into one step means nothing, and in file order they are read faster.
-            let started = Instant::now();
             let sums = if self.config.shuffle && !self.one_step_an_epoch() {
                 permutation(&mut order, self.data.rows(), self.config.seed, epoch);
                 self.one_epoch(RowIndex::List(&order))?
@@ -220,14 +221,16 @@ where
             };
             let valid_loss = self.validation.map(|data| self.mean_loss_of(data));
             let loss = sums.loss / sums.weight;
+            let ended = Instant::now();
             let event = EpochEvent {
                 epoch,
                 loss,
                 valid_loss,
                 grad_norm: sums.grad_norm,
                 samples: self.data.rows(),
-                seconds: started.elapsed().as_secs_f64(),
+                seconds: (ended - started).as_secs_f64(),
             };
+            started = ended;
             self.observer.epoch(&event)?;
             let watched = match valid_loss {
                 None if stopping.watches_loss() => Some(self.mean_loss_of(self.data)),

@@ -158,7 +158,7 @@ impl Watch {
         }
         if self.gained_nothing >= WINDOW {
             tell(Sign::Oscillating(Some(self.curvature)));
-        } else if self.stands_still() && facts.grad_norm > LARGE * self.largest_norm {
+        } else if facts.grad_norm > LARGE * self.largest_norm && self.stands_still() {
             tell(Sign::Oscillating(None));
         }
         let Some(valid) = facts.valid_loss else { return };
