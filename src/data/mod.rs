@@ -5,6 +5,7 @@ mod dataset;
 mod infer;
 mod order;
 mod schema;
+mod source;
 mod standardize;
 mod synthetic;
 
@@ -13,5 +14,6 @@ pub use dataset::Dataset;
 pub use infer::{SchemaOptions, TargetRole};
 pub use order::{permutation, random_rows, split};
 pub use schema::{Encoded, Encoding, FeatureColumn, Missing, Schema, Task, Unknown};
+pub use source::{InMemory, Order, RowSource, Visit};
 pub use standardize::Standardizer;
 pub use synthetic::{Synthetic, SyntheticOptions};

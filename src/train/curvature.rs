@@ -7,7 +7,8 @@ use ndarray::Array1;
 use ndarray_rand::RandomExt;
 use ndarray_rand::rand_distr::StandardNormal;
 
-use crate::data::Dataset;
+use crate::data::{Dataset, InMemory, RowSource};
+use crate::error::Result;
 use crate::kernels;
 use crate::loss::{Loss, TargetKind};
 use crate::scalar::Scalar;
@@ -38,6 +39,9 @@ impl Curvature {
 /// Rows that the power iteration goes over; of more, every k-th.
 const SAMPLE: usize = 16_384;
 
+/// The most numbers of those rows.
+const SAMPLE_NUMBERS: usize = 4 << 20;
+
 /// Measures the curvature by power iteration on `sum f_i [x_i 1][x_i 1]'`, never forming the matrix: a few passes over
 /// at most 16384 rows, and one over all of them. `bias` says whether the model has one. `None` if the loss states no
 /// curvature.
@@ -46,59 +50,100 @@ where
     T: Scalar,
     L: Loss<T> + ?Sized,
 {
-    let per_weight = loss.curvature()?;
+    curvature_of(&mut InMemory::new(data), loss, outputs, bias).expect("reading memory does not fail")
+}
+
+/// [`curvature`] of rows that come in blocks.
+///
+/// # Errors
+/// What reading the rows meets.
+pub fn curvature_of<T, L>(
+    source: &mut dyn RowSource<T>,
+    loss: &L,
+    outputs: usize,
+    bias: bool,
+) -> Result<Option<Curvature>>
+where
+    T: Scalar,
+    L: Loss<T> + ?Sized,
+{
+    let Some(per_weight) = loss.curvature() else { return Ok(None) };
     let one = if bias { 1.0 } else { 0.0 };
     // In a mean over elements, a row's weight counts its outputs, and each output has its own block of the Hessian.
     let blocks = match loss.target_kind() {
         TargetKind::Values => outputs as f64,
         TargetKind::Classes => 1.0,
     };
-    let weights = row_weights(data, loss, outputs);
-    let total: f64 = weights.iter().sum();
-    let mut largest_row = 0.0_f64;
-    for (row, weight) in weights.iter().enumerate() {
-        let square = kernels::sum_of_squares(data.row(row)).as_f64() + one;
-        largest_row = largest_row.max(weight * square);
-    }
-    let to_row = per_weight / blocks * data.rows() as f64 / total;
-
-    let stride = data.rows().div_ceil(SAMPLE);
-    let sampled: Vec<usize> = (0..data.rows()).step_by(stride).collect();
-    let sampled_weight: f64 = sampled.iter().map(|&row| weights[row]).sum();
-    let mut eigenvalue = power_iteration(data, &sampled, &weights, one) / sampled_weight;
+    let rows = source.rows();
+    let width = source.feature_names().len();
+    let sampled_rows = SAMPLE.min(SAMPLE_NUMBERS / width.max(1)).max(1);
+    let stride = rows.div_ceil(sampled_rows);
+    let mut sample = Sample { features: Vec::new(), weights: Vec::new(), width };
+    let (mut largest_row, mut total, mut seen) = (0.0_f64, 0.0, 0);
+    source.each_block(&mut |data, block| {
+        let weights = row_weights(data, loss, outputs);
+        for row in block.iter() {
+            let weight = weights[row];
+            let x = data.row(row);
+            largest_row = largest_row.max(weight * (kernels::sum_of_squares(x).as_f64() + one));
+            total += weight;
+            if seen % stride == 0 {
+                sample.features.extend_from_slice(x);
+                sample.weights.push(weight);
+            }
+            seen += 1;
+        }
+        Ok(())
+    })?;
+    let to_row = per_weight / blocks * rows as f64 / total;
+    let sampled_weight: f64 = sample.weights.iter().sum();
+    let mut eigenvalue = power_iteration(&sample, one) / sampled_weight;
     if stride > 1 {
         eigenvalue *= SAMPLE_MARGIN;
     }
-    Some(Curvature {
-        full_batch: per_weight / blocks * eigenvalue,
-        largest_row: to_row * largest_row,
-        rows: data.rows(),
-    })
+    Ok(Some(Curvature { full_batch: per_weight / blocks * eigenvalue, largest_row: to_row * largest_row, rows }))
+}
+
+/// Rows that stand for all.
+struct Sample<T> {
+    /// `[rows, width]`.
+    features: Vec<T>,
+    weights: Vec<f64>,
+    width: usize,
 }
 
 /// A bound of the curvature from above, by the lengths of the rows alone: the trace in place of the largest eigenvalue.
-pub(super) fn row_bound<T, L>(data: &Dataset<T>, loss: &L, outputs: usize, bias: bool) -> Option<Curvature>
+pub(super) fn row_bound<T, L>(
+    source: &mut dyn RowSource<T>,
+    loss: &L,
+    outputs: usize,
+    bias: bool,
+) -> Result<Option<Curvature>>
 where
     T: Scalar,
     L: Loss<T> + ?Sized,
 {
-    let per_weight = loss.curvature()?;
+    let Some(per_weight) = loss.curvature() else { return Ok(None) };
     let one = if bias { 1.0 } else { 0.0 };
     let (mut sum, mut largest, mut total) = (0.0, 0.0_f64, 0.0);
-    for row in 0..data.rows() {
-        let weight = data.weight(row).as_f64();
-        let square = weight * (kernels::sum_of_squares(data.row(row)).as_f64() + one);
-        sum += square;
-        largest = largest.max(square);
-        total += weight;
-    }
-    let rows = data.rows() as f64;
+    source.each_block(&mut |data, block| {
+        for row in block.iter() {
+            let weight = data.weight(row).as_f64();
+            let square = weight * (kernels::sum_of_squares(data.row(row)).as_f64() + one);
+            sum += square;
+            largest = largest.max(square);
+            total += weight;
+        }
+        Ok(())
+    })?;
+    let rows = source.rows();
     // Class weights, which shift weight between rows, are left out: it is a bound to within their ratio.
     let share = match loss.target_kind() {
         TargetKind::Values => per_weight / outputs as f64,
         TargetKind::Classes => per_weight,
     };
-    Some(Curvature { full_batch: share * sum / total, largest_row: share * largest * rows / total, rows: data.rows() })
+    let largest_row = share * largest * rows as f64 / total;
+    Ok(Some(Curvature { full_batch: share * sum / total, largest_row, rows }))
 }
 
 /// What an eigenvalue measured on a sample of rows is raised by.
@@ -116,12 +161,12 @@ pub(crate) fn row_weights<T: Scalar, L: Loss<T> + ?Sized>(data: &Dataset<T>, los
 ///
 /// From a random start the estimate rises to it from below; it ends when it has stood still for some turns, and what
 /// may be left is added.
-fn power_iteration<T: Scalar>(data: &Dataset<T>, rows: &[usize], weights: &[f64], one: f64) -> f64 {
+fn power_iteration<T: Scalar>(sample: &Sample<T>, one: f64) -> f64 {
     const TURNS: usize = 100;
     const STANDS_STILL: f64 = 1e-4;
     const STILL_TURNS: usize = 5;
     const MARGIN: f64 = 1.0 + 2e-4;
-    let width = data.features().ncols();
+    let width = sample.width;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let start: Array1<f64> = Array1::random_using(width + 1, StandardNormal, &mut rng);
     let mut vector: Vec<T> = start.iter().map(|&v| T::from_f64(v)).collect();
@@ -134,10 +179,10 @@ fn power_iteration<T: Scalar>(data: &Dataset<T>, rows: &[usize], weights: &[f64]
         }
         kernels::divide(&mut vector, length);
         product.fill(T::zero());
-        for &row in rows {
-            let x = data.row(row);
+        for (row, &weight) in sample.weights.iter().enumerate() {
+            let x = &sample.features[row * width..(row + 1) * width];
             let along = kernels::dot(x, &vector[..width]).as_f64() + one * vector[width].as_f64();
-            let scaled = T::from_f64(weights[row] * along);
+            let scaled = T::from_f64(weight * along);
             kernels::add_scaled(&mut product[..width], scaled, x);
             product[width] += scaled * T::from_f64(one);
         }

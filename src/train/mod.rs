@@ -19,7 +19,7 @@ mod watch;
 
 pub use config::{BatchSize, NonFinite, Optimality, Plateau, TrainConfig};
 pub(crate) use curvature::row_weights;
-pub use curvature::{Curvature, curvature};
+pub use curvature::{Curvature, curvature, curvature_of};
 pub use event::{EpochEvent, Observer, RunEnd, RunStart, RunWarning, StepEvent, StopReason};
 pub use log::{LogFormat, LogHeader, RunLog};
 pub use log_diff::{Difference, LogDiff, Parting, SettingDiff};

@@ -260,24 +260,13 @@ impl<T: Scalar> Accumulator<T> {
         &self.total
     }
 
-    /// The mean loss of all rows, with nothing but the forward pass; the same bits on any number of threads.
-    pub(crate) fn mean_loss<M, L>(&mut self, problem: &Problem<'_, '_, T, M, L>) -> f64
-    where
-        M: Model<T> + ?Sized,
-        L: Loss<T> + ?Sized,
-    {
-        let sum = self.loss_sum(problem);
-        sum.loss / sum.weight
-    }
-
-    /// The sum of losses and weights of all rows.
-    pub(crate) fn loss_sum<M, L>(&mut self, problem: &Problem<'_, '_, T, M, L>) -> LossSum
+    /// The sum of losses and weights of rows, with nothing but the forward pass; the same bits on any number of threads.
+    pub(crate) fn loss_sum<M, L>(&mut self, problem: &Problem<'_, '_, T, M, L>, rows: RowIndex<'_>) -> LossSum
     where
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
     {
         const CHUNK: usize = 4096;
-        let rows = RowIndex::Range { start: 0, len: problem.data.rows() };
         let chunks: Vec<Mutex<LossSum>> = (0..rows.len().div_ceil(CHUNK)).map(|_| Mutex::default()).collect();
         let (threads, scratch) = (self.team.threads(), &self.scratch);
         self.team.run(&|thread| {
@@ -313,7 +302,9 @@ where
     L: Loss<T> + ?Sized,
 {
     let mut accumulator = Accumulator::new(model, 0, data.rows(), 1).expect("threads can be started");
-    accumulator.mean_loss(&Problem { model, loss, data, targets: &data.targets() })
+    let problem = Problem { model, loss, data, targets: &data.targets() };
+    let sum = accumulator.loss_sum(&problem, RowIndex::Range { start: 0, len: data.rows() });
+    sum.loss / sum.weight
 }
 
 #[cfg(test)]

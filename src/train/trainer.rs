@@ -1,5 +1,6 @@
 //! The training loop.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -12,10 +13,10 @@ use super::report::Report;
 use super::stopping::{Stopping, restore, snapshot};
 use super::sums::{Accumulator, Problem};
 use super::watch::{WarningCounts, Watch};
-use crate::data::{Dataset, permutation};
+use crate::data::{Dataset, InMemory, Order, RowSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::RowIndex;
-use crate::loss::{Loss, Targets};
+use crate::loss::{Loss, LossSum};
 use crate::model::{Model, parameter_count, replace_gradients, zero_grad};
 use crate::optim::{Clip, Optimizer, grad_norm};
 use crate::scalar::Scalar;
@@ -40,7 +41,7 @@ mod warnings;
 /// ```
 pub struct Trainer<'a, T> {
     config: TrainConfig,
-    validation: Option<&'a Dataset<T>>,
+    validation: Option<Box<dyn RowSource<T> + 'a>>,
     observer: Option<&'a mut dyn Observer>,
     interrupt: Option<&'a AtomicBool>,
 }
@@ -56,8 +57,13 @@ impl<'a, T: Scalar> Trainer<'a, T> {
     }
 
     /// Rows to measure the loss on after each epoch. Default: none.
-    pub fn validation(mut self, data: &'a Dataset<T>) -> Self {
-        self.validation = Some(data);
+    pub fn validation(self, data: &'a Dataset<T>) -> Self {
+        self.validation_source(InMemory::new(data))
+    }
+
+    /// The same for rows that come in blocks.
+    pub fn validation_source(mut self, source: impl RowSource<T> + 'a) -> Self {
+        self.validation = Some(Box::new(source));
         self
     }
 
@@ -84,34 +90,51 @@ impl<'a, T: Scalar> Trainer<'a, T> {
         L: Loss<T> + ?Sized,
         O: Optimizer<T> + ?Sized,
     {
-        if data.rows() == 0 {
+        self.fit_source(model, loss, optimizer, &mut InMemory::new(data))
+    }
+
+    /// The same for rows that come in blocks: an effective batch may begin in one and end in the next.
+    ///
+    /// # Errors
+    /// As [`fit`](Trainer::fit), and what reading the rows meets.
+    pub fn fit_source<M, L, O>(
+        mut self,
+        model: &mut M,
+        loss: &L,
+        optimizer: &mut O,
+        source: &mut dyn RowSource<T>,
+    ) -> Result<Report>
+    where
+        M: Model<T> + ?Sized,
+        L: Loss<T> + ?Sized,
+        O: Optimizer<T> + ?Sized,
+    {
+        if source.rows() == 0 {
             return Err(Error::setting("data", "there are no rows"));
         }
-        for data in [Some(data), self.validation].into_iter().flatten() {
-            if data.features().ncols() != model.inputs() {
-                let found = data.features().dim();
-                return Err(Error::shape("features", &[found.0, model.inputs()], &[found.0, found.1]));
-            }
-            loss.check(&data.targets(), data.rows(), model.outputs())?;
+        check_first_block(source, model, loss)?;
+        if let Some(validation) = &mut self.validation {
+            check_first_block(validation.as_mut(), model, loss)?;
         }
         let mut silent = ();
         let observer = self.observer.unwrap_or(&mut silent);
         let start = RunStart {
-            rows: data.rows(),
-            features: data.feature_names().to_vec(),
+            rows: source.rows(),
+            features: source.feature_names().to_vec(),
             loss: loss.name(),
             parameters: parameter_count(model.parameters()),
             epochs: self.config.epochs,
         };
         observer.start(&start)?;
-        let batch = self.config.batch_size.of(data.rows()).saturating_mul(self.config.accumulate).min(data.rows());
-        let accumulator = Accumulator::new(model, self.config.threads, data.rows(), batch)?;
+        let rows = source.rows();
+        let batch = self.config.batch_size.of(rows).saturating_mul(self.config.accumulate).min(rows);
+        let accumulator = Accumulator::new(model, self.config.threads, rows, batch)?;
         let mut run = Run {
             base_lr: optimizer.lr(),
             config: self.config,
             initial: snapshot(model.parameters()),
             guard: Guard::new(snapshot(model.parameters())),
-            targets: data.targets(),
+            rows,
             validation: self.validation,
             interrupt: self.interrupt,
             observer,
@@ -132,11 +155,33 @@ impl<'a, T: Scalar> Trainer<'a, T> {
             model,
             loss,
             optimizer,
-            data,
         };
-        let outcome = run.all_epochs();
-        run.end(outcome)
+        let outcome = run.all_epochs(source);
+        run.end(outcome, source)
     }
+}
+
+/// Refuses rows that do not fit the model and the loss, by the first of them.
+fn check_first_block<T, M, L>(source: &mut dyn RowSource<T>, model: &M, loss: &L) -> Result<()>
+where
+    T: Scalar,
+    M: Model<T> + ?Sized,
+    L: Loss<T> + ?Sized,
+{
+    source.visit(Order::File, &mut |data, _| check_block(data, model, loss).map(ControlFlow::Break))
+}
+
+fn check_block<T, M, L>(data: &Dataset<T>, model: &M, loss: &L) -> Result<()>
+where
+    T: Scalar,
+    M: Model<T> + ?Sized,
+    L: Loss<T> + ?Sized,
+{
+    if data.features().ncols() != model.inputs() {
+        let found = data.features().dim();
+        return Err(Error::shape("features", &[found.0, model.inputs()], &[found.0, found.1]));
+    }
+    loss.check(&data.targets(), data.rows(), model.outputs())
 }
 
 /// A run under way.
@@ -145,8 +190,9 @@ struct Run<'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
     base_lr: f64,
     /// The parameters before the first step.
     initial: Vec<Vec<T>>,
-    targets: Targets<'a, T>,
-    validation: Option<&'a Dataset<T>>,
+    /// Rows of an epoch.
+    rows: usize,
+    validation: Option<Box<dyn RowSource<T> + 'a>>,
     interrupt: Option<&'a AtomicBool>,
     observer: &'a mut dyn Observer,
     started: Instant,
@@ -174,7 +220,6 @@ struct Run<'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
     model: &'a mut M,
     loss: &'a L,
     optimizer: &'a mut O,
-    data: &'a Dataset<T>,
 }
 
 /// The losses of an epoch's steps, added up by their weight.
@@ -183,6 +228,15 @@ struct EpochSums {
     loss: f64,
     weight: f64,
     grad_norm: f64,
+}
+
+/// An effective batch whose sums are complete.
+struct Batch<'a, T> {
+    /// Its rows in the block that completed it.
+    data: &'a Dataset<T>,
+    rows: RowIndex<'a>,
+    /// All its rows.
+    samples: usize,
 }
 
 /// How the epochs ended.
@@ -198,20 +252,16 @@ where
     L: Loss<T> + ?Sized,
     O: Optimizer<T> + ?Sized,
 {
-    fn all_epochs(&mut self) -> Result<Outcome> {
+    fn all_epochs(&mut self, source: &mut dyn RowSource<T>) -> Result<Outcome> {
         let mut stopping = Stopping::new(&self.config);
-        let mut order: Vec<u32> = Vec::new();
         let mut reason = StopReason::Finished;
         let mut started = Instant::now();
         for epoch in 1..=self.config.epochs {
             self.epoch = epoch;
             // The order of rows that all go into one step means nothing, and in file order they are read faster.
-            let sums = if self.config.shuffle && !self.one_step_an_epoch() {
-                permutation(&mut order, self.data.rows(), self.config.seed, epoch);
-                self.one_epoch(RowIndex::List(&order))?
-            } else {
-                self.one_epoch(RowIndex::Range { start: 0, len: self.data.rows() })?
-            };
+            let shuffled = self.config.shuffle && !self.one_step_an_epoch();
+            let order = if shuffled { Order::Shuffled { seed: self.config.seed, epoch } } else { Order::File };
+            let sums = self.one_epoch(source, order)?;
             if let Some(element) = self.guard.look(self.model.parameters_mut()) {
                 self.update_overflowed(element)?;
             }
@@ -219,7 +269,14 @@ where
                 // As it stands: the best parameters are for a run that was let go on.
                 return Ok(Outcome { reason: StopReason::Interrupted, best_epoch: None });
             };
-            let valid_loss = self.validation.map(|data| self.mean_loss_of(data));
+            let valid_loss = match self.validation.take() {
+                Some(mut validation) => {
+                    let loss = self.mean_loss_of(validation.as_mut());
+                    self.validation = Some(validation);
+                    Some(loss?)
+                }
+                None => None,
+            };
             let loss = sums.loss / sums.weight;
             let ended = Instant::now();
             let event = EpochEvent {
@@ -227,17 +284,17 @@ where
                 loss,
                 valid_loss,
                 grad_norm: sums.grad_norm,
-                samples: self.data.rows(),
+                samples: self.rows,
                 seconds: (ended - started).as_secs_f64(),
             };
             started = ended;
             self.observer.epoch(&event)?;
             let watched = match valid_loss {
-                None if stopping.watches_loss() => Some(self.mean_loss_of(self.data)),
+                None if stopping.watches_loss() => Some(self.mean_loss_of(source)?),
                 known => known,
             };
             let objective = loss + self.optimizer.penalty(self.model.parameters());
-            self.watch_epoch(&event, objective)?;
+            self.watch_epoch(&event, objective, source)?;
             if stopping.after_epoch(objective, watched, self.model.parameters()) || self.near_optimum {
                 if epoch < self.config.epochs {
                     reason = StopReason::EarlyStop;
@@ -250,39 +307,69 @@ where
     }
 
     /// The mean loss of rows under the parameters as they are.
-    fn mean_loss_of(&mut self, data: &Dataset<T>) -> f64 {
-        self.accumulator.mean_loss(&Problem { model: &*self.model, loss: self.loss, data, targets: &data.targets() })
+    fn mean_loss_of(&mut self, source: &mut dyn RowSource<T>) -> Result<f64> {
+        let Run { model, loss, accumulator, .. } = self;
+        let mut sum = LossSum::default();
+        source.each_block(&mut |data, rows| {
+            let problem = Problem { model: &**model, loss: *loss, data, targets: &data.targets() };
+            let block = accumulator.loss_sum(&problem, rows);
+            sum = LossSum { loss: sum.loss + block.loss, weight: sum.weight + block.weight };
+            Ok(())
+        })?;
+        Ok(sum.loss / sum.weight)
     }
 
     /// Rows of a step: the micro-batches of an accumulation window.
     fn effective_batch(&self) -> usize {
-        self.config.batch_size.of(self.data.rows()).saturating_mul(self.config.accumulate)
+        self.config.batch_size.of(self.rows).saturating_mul(self.config.accumulate)
     }
 
     fn one_step_an_epoch(&self) -> bool {
-        self.effective_batch() >= self.data.rows()
+        self.effective_batch() >= self.rows
     }
 
     /// One pass over the rows in this order; `None` if the run was interrupted.
-    fn one_epoch(&mut self, order: RowIndex<'_>) -> Result<Option<EpochSums>> {
+    fn one_epoch(&mut self, source: &mut dyn RowSource<T>, order: Order) -> Result<Option<EpochSums>> {
         let batch = self.effective_batch();
         let mut epoch = EpochSums::default();
-        for start in (0..order.len()).step_by(batch) {
-            if self.interrupt.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
-                return Ok(None);
+        let mut interrupted = false;
+        // Rows of the epoch that were visited, and those among them that wait for the rest of their effective batch.
+        let (mut visited, mut waiting) = (0, 0);
+        source.visit(order, &mut |data, rows| {
+            if self.epoch == 1 {
+                check_block(data, &*self.model, self.loss)?;
             }
-            let end = start + batch;
-            self.one_step(order.part(start, end), order.part(end, end + batch), &mut epoch)?;
-        }
-        Ok(Some(epoch))
+            let targets = data.targets();
+            let mut place = 0;
+            while place < rows.len() {
+                if waiting == 0 {
+                    if self.interrupt.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+                        interrupted = true;
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    self.accumulator.begin();
+                }
+                let now = rows.part(place, place + batch - waiting);
+                place += now.len();
+                let ahead = rows.part(place, place + batch);
+                let problem = Problem { model: &*self.model, loss: self.loss, data, targets: &targets };
+                self.accumulator.add(&problem, now, ahead);
+                waiting += now.len();
+                visited += now.len();
+                if waiting >= batch || visited == self.rows {
+                    self.one_step(Batch { data, rows: now, samples: waiting }, &mut epoch)?;
+                    waiting = 0;
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok((!interrupted).then_some(epoch))
     }
 
-    /// Sums over the rows of an effective batch, one division, one step. Micro-batches need no sums of their own: a row's
-    /// gradient is not kept, but added at once.
-    fn one_step(&mut self, rows: RowIndex<'_>, ahead: RowIndex<'_>, epoch: &mut EpochSums) -> Result<()> {
-        let Run { model, loss, data, targets, accumulator, .. } = self;
-        accumulator.begin();
-        accumulator.add(&Problem { model: &**model, loss: *loss, data, targets }, rows, ahead);
+    /// One division of an effective batch's sums, one step. Micro-batches need no sums of their own: a row's gradient is
+    /// not kept, but added at once.
+    fn one_step(&mut self, batch: Batch<'_, T>, epoch: &mut EpochSums) -> Result<()> {
+        let Run { model, accumulator, .. } = self;
         let sums = accumulator.finish();
         let (loss_sum, weight) = (sums.loss, sums.weight);
         if weight == 0.0 {
@@ -292,11 +379,11 @@ where
         replace_gradients(model.parameters_mut(), &sums.gradient, T::from_f64(weight))?;
         let norm = grad_norm(self.model.parameters());
         if !(loss.is_finite() && norm.is_finite()) {
-            return self.non_finite(rows, loss);
+            return self.non_finite(&batch, loss);
         }
         self.first_loss.get_or_insert(loss);
         self.last_loss = Some(loss);
-        if rows.len() == self.data.rows() {
+        if batch.samples == self.rows {
             self.near_optimum = self.is_near_optimum(loss);
         }
         self.config.clip.apply(self.model.parameters_mut());
@@ -306,13 +393,13 @@ where
         self.optimizer.set_lr(lr);
         self.guard.before(self.model.parameters(), lr * norm);
         let step = self.optimizer.step(self.model.parameters_mut())?;
-        if let Some(element) = self.guard.after(self.model.parameters_mut(), rows.len()) {
+        if let Some(element) = self.guard.after(self.model.parameters_mut(), batch.samples) {
             return self.update_overflowed(element);
         }
         epoch.loss += loss_sum;
         epoch.weight += weight;
         epoch.grad_norm = norm;
-        let event = StepEvent { step, epoch: self.epoch, loss, grad_norm: norm, lr, samples: rows.len() };
+        let event = StepEvent { step, epoch: self.epoch, loss, grad_norm: norm, lr, samples: batch.samples };
         self.watch_step(&event, clipped_norm);
         self.observer.step(&event)
     }
@@ -330,9 +417,10 @@ where
     }
 
     /// A loss or gradient that is not finite: nothing of it reaches the parameters.
-    fn non_finite(&mut self, rows: RowIndex<'_>, loss: f64) -> Result<()> {
+    fn non_finite(&mut self, batch: &Batch<'_, T>, loss: f64) -> Result<()> {
         let grown = self.last_loss.zip(self.first_loss).is_some_and(|(last, first)| last > DIVERGED * first);
-        let verdict = trace(&*self.model, self.loss, self.data, &FailedStep { rows, loss, grown });
+        let step = FailedStep { rows: batch.rows, loss, grown };
+        let verdict = trace(&*self.model, self.loss, batch.data, &step);
         zero_grad(self.model.parameters_mut());
         self.leave_out(self.optimizer.steps() + 1, verdict)
     }
@@ -357,16 +445,16 @@ where
     }
 
     /// Measures what came of the run and tells the observer, whichever way it ended.
-    fn end(mut self, outcome: Result<Outcome>) -> Result<Report> {
+    fn end(mut self, outcome: Result<Outcome>, source: &mut dyn RowSource<T>) -> Result<Report> {
         let seconds = self.started.elapsed().as_secs_f64();
         self.optimizer.set_lr(self.base_lr);
         let outcome = outcome.and_then(|outcome| {
             if let (Some(error), None) = (self.first_skipped.take(), self.last_loss) {
                 return Err(error); // No step was left to take.
             }
-            let loss = self.mean_loss_of(self.data);
-            self.check_divergence(loss)?;
-            self.watch_end(outcome.reason, loss)?;
+            let loss = self.mean_loss_of(source)?;
+            self.check_divergence(loss, source)?;
+            self.watch_end(outcome.reason, loss, source)?;
             Ok((outcome, loss))
         });
         let diverged = |error: &Error| matches!(error.kind(), ErrorKind::NonFinite { .. } | ErrorKind::Diverged { .. });
@@ -393,7 +481,7 @@ where
 
     /// Refuses a final loss that is not finite, an objective well above that of the starting parameters, and a full
     /// batch whose swings grow.
-    fn check_divergence(&mut self, last: f64) -> Result<()> {
+    fn check_divergence(&mut self, last: f64, source: &mut dyn RowSource<T>) -> Result<()> {
         // The rows that were left out may cost anything: the others decide.
         let last = if self.skipped_steps > 0 { self.last_loss.unwrap_or(last) } else { last };
         if last.is_finite() && self.optimizer.maximizes() {
@@ -408,7 +496,7 @@ where
         let penalty = self.optimizer.penalty(self.model.parameters());
         let final_values = snapshot(self.model.parameters());
         restore(self.model.parameters_mut(), &self.initial);
-        let first = self.mean_loss_of(self.data);
+        let first = self.mean_loss_of(source)?;
         let first_penalty = self.optimizer.penalty(self.model.parameters());
         restore(self.model.parameters_mut(), &final_values);
         if last.is_finite() && last + penalty <= DIVERGED * (first + first_penalty) && !growing {
@@ -417,7 +505,11 @@ where
         // The swings may have grown from far below the start.
         let lowest = self.epoch_losses.iter().copied().fold(f64::INFINITY, f64::min);
         let first = if growing { lowest } else { first };
-        let culprit = outlier(self.data);
+        let mut culprit = None;
+        source.each_block(&mut |data, _| {
+            culprit = culprit.take().or_else(|| outlier(data));
+            Ok(())
+        })?;
         let help = match &culprit {
             Some(_) => "mend the value or leave its row out".to_owned(),
             None => format!(

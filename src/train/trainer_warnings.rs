@@ -1,9 +1,12 @@
 //! What the trainer makes of the watch's signs: suspicions are looked into, and each warning is told once.
 
-use super::super::curvature::{curvature, row_bound};
+use std::ops::ControlFlow;
+
+use super::super::curvature::{curvature_of, row_bound};
 use super::super::event::{EpochEvent, RunWarning, StepEvent, StopReason};
 use super::super::watch::{EpochFacts, Sign, still_falling};
 use super::{Clip, Run};
+use crate::data::{Order, RowSource};
 use crate::error::Result;
 use crate::loss::{Loss, Target};
 use crate::model::Model;
@@ -40,11 +43,16 @@ where
             Clip::Norm(limit) => event.grad_norm > limit,
             Clip::Value(_) => clipped_norm < event.grad_norm,
         };
-        let plain = event.samples == self.data.rows() && self.optimizer.momentum() == Momentum::None;
+        let plain = event.samples == self.rows && self.optimizer.momentum() == Momentum::None;
         self.watch.step(event, clipped, plain);
     }
 
-    pub(super) fn watch_epoch(&mut self, event: &EpochEvent, objective: f64) -> Result<()> {
+    pub(super) fn watch_epoch(
+        &mut self,
+        event: &EpochEvent,
+        objective: f64,
+        source: &mut dyn RowSource<T>,
+    ) -> Result<()> {
         self.epoch_losses.push(event.loss);
         let facts = EpochFacts {
             epoch: event.epoch,
@@ -61,12 +69,12 @@ where
             told += 1;
         });
         for sign in signs.into_iter().flatten() {
-            self.look_into(sign, event)?;
+            self.look_into(sign, event, source)?;
         }
         Ok(())
     }
 
-    fn look_into(&mut self, sign: Sign, event: &EpochEvent) -> Result<()> {
+    fn look_into(&mut self, sign: Sign, event: &EpochEvent, source: &mut dyn RowSource<T>) -> Result<()> {
         let (step, epoch) = (self.optimizer.steps(), event.epoch);
         match sign {
             Sign::Clipped(share) => self.warn("gradients_clipped", step, || {
@@ -88,13 +96,13 @@ where
                      the rows by heart; --patience 20 keeps the best epoch, --weight-decay holds the weights down"
                 )
             }),
-            Sign::Oscillating(along) => self.look_into_oscillation(along, step),
+            Sign::Oscillating(along) => self.look_into_oscillation(along, step, source),
         }
     }
 
-    fn look_into_oscillation(&mut self, along: Option<f64>, step: u64) -> Result<()> {
+    fn look_into_oscillation(&mut self, along: Option<f64>, step: u64, source: &mut dyn RowSource<T>) -> Result<()> {
         let lr = self.optimizer.lr();
-        let limit = match (self.stable_limit(lr), along) {
+        let limit = match (self.stable_limit(lr, source)?, along) {
             (Some(limit), _) => limit,
             // The penalty pulls, too, and the loss then stands still without being at any limit.
             (None, Some(_)) if self.optimizer.penalty(self.model.parameters()) > 0.0 => return Ok(()),
@@ -115,28 +123,29 @@ where
 
     /// The largest stable learning rate of a linear model: exactly where `lr` comes near it, and otherwise a lower
     /// bound that is found in one pass.
-    fn stable_limit(&mut self, lr: f64) -> Option<f64> {
-        let bias = self.model.linear_bias()?;
+    fn stable_limit(&mut self, lr: f64, source: &mut dyn RowSource<T>) -> Result<Option<f64>> {
+        let Some(bias) = self.model.linear_bias() else { return Ok(None) };
         let outputs = self.model.outputs();
         if self.bound.is_none() {
-            self.bound = row_bound(self.data, self.loss, outputs, bias);
+            self.bound = row_bound(source, self.loss, outputs, bias)?;
         }
-        let trace = self.bound?.full_batch;
+        let Some(bound) = self.bound else { return Ok(None) };
+        let trace = bound.full_batch;
         let rough = self.limit_of(trace, trace);
         if lr < AT_THE_LIMIT * rough {
-            return Some(rough);
+            return Ok(Some(rough));
         }
         if self.curvature.is_none() {
-            self.curvature = curvature(self.data, self.loss, outputs, bias);
+            self.curvature = curvature_of(source, self.loss, outputs, bias)?;
         }
-        Some(self.limit_of(self.curvature?.full_batch, trace))
+        Ok(self.curvature.map(|curvature| self.limit_of(curvature.full_batch, trace)))
     }
 
     /// The limit for a largest curvature and the sum of all curvatures. A batch of b rows has the noise of its
     /// gradients besides, of the order of `trace / b`, and momentum m adds `1/(1-m)` of them up.
     fn limit_of(&self, steepest: f64, trace: f64) -> f64 {
-        let rows = self.data.rows();
-        let batch = self.config.batch_size.of(rows).saturating_mul(self.config.accumulate).min(rows);
+        let rows = self.rows;
+        let batch = self.effective_batch().min(rows);
         let momentum = self.optimizer.momentum();
         let m = momentum.factor();
         let smooth = match momentum {
@@ -151,11 +160,11 @@ where
     }
 
     /// What can be told only when the run is over.
-    pub(super) fn watch_end(&mut self, reason: StopReason, loss: f64) -> Result<()> {
+    pub(super) fn watch_end(&mut self, reason: StopReason, loss: f64, source: &mut dyn RowSource<T>) -> Result<()> {
         let step = self.optimizer.steps();
         let lr = self.watch.largest_lr;
         if reason == StopReason::Finished && still_falling(&self.epoch_losses) {
-            if let Some(limit) = self.stable_limit(lr).filter(|limit| lr < FAR_BELOW * limit) {
+            if let Some(limit) = self.stable_limit(lr, source)?.filter(|limit| lr < FAR_BELOW * limit) {
                 self.warn("small_learning_rate", step, || {
                     format!(
                         "the loss was still falling: the learning rate {lr:e} is far below what is stable, at least \
@@ -166,7 +175,7 @@ where
         }
         let low = loss < 0.2 * self.first_loss.unwrap_or(0.0);
         let settled = self.epoch >= LONG_RUN && low && self.loss.classifies();
-        if settled && self.optimizer.penalty(self.model.parameters()) == 0.0 && self.all_right() {
+        if settled && self.optimizer.penalty(self.model.parameters()) == 0.0 && self.all_right(source)? {
             self.warn("separable_classes", step, || {
                 "every training row is classified right: the classes are separable, the loss goes to 0 and the weights \
                  grow as long as training goes on, so that their size says nothing; add --weight-decay 0.001"
@@ -177,17 +186,23 @@ where
     }
 
     /// Whether every row's own class has the largest logit.
-    fn all_right(&self) -> bool {
+    fn all_right(&self, source: &mut dyn RowSource<T>) -> Result<bool> {
         let mut logits = vec![T::zero(); self.model.outputs()];
-        (0..self.data.rows()).all(|row| {
-            self.model.forward_row(self.data.row(row), &mut logits);
-            match self.targets.row(row) {
-                Target::Class(class) => (0..logits.len()).all(|c| c == class || logits[c] < logits[class]),
-                Target::Values(values) => logits
-                    .iter()
-                    .zip(values)
-                    .all(|(&z, y)| if *y > T::from_f64(0.5) { z > T::zero() } else { z < T::zero() }),
-            }
-        })
+        let mut right = true;
+        source.visit(Order::File, &mut |data, rows| {
+            let targets = data.targets();
+            right = rows.iter().all(|row| {
+                self.model.forward_row(data.row(row), &mut logits);
+                match targets.row(row) {
+                    Target::Class(class) => (0..logits.len()).all(|c| c == class || logits[c] < logits[class]),
+                    Target::Values(values) => logits
+                        .iter()
+                        .zip(values)
+                        .all(|(&z, y)| if *y > T::from_f64(0.5) { z > T::zero() } else { z < T::zero() }),
+                }
+            });
+            Ok(if right { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        Ok(right)
     }
 }
