@@ -130,6 +130,11 @@ impl<T: Scalar> Model<T> for Linear<T> {
             kernels::add(bias, output_gradient);
         }
     }
+
+    fn in_f64(&self) -> Option<Box<dyn Model<f64>>> {
+        let parameters = self.parameters.iter().map(Parameter::in_f64).collect();
+        Some(Box::new(Linear { parameters, inputs: self.inputs, outputs: self.outputs }))
+    }
 }
 
 #[cfg(test)]
