@@ -82,9 +82,13 @@ fn ten_thousand_right_gradients_in_f64_are_correct() {
 }
 
 #[test]
-fn of_a_thousand_right_gradients_in_f32_all_but_a_few_are_correct() {
-    // Three are not: single precision leaves some slopes with too few digits for the error estimate to be trusted.
-    almost_all_correct::<f32>(0..1_000, Outputs::Moderate, 3);
+fn a_thousand_right_gradients_in_f32_are_correct() {
+    almost_all_correct::<f32>(0..1_000, Outputs::Any, 0);
+}
+
+#[test]
+fn a_thousand_right_gradients_in_f32_of_moderate_outputs_are_correct() {
+    almost_all_correct::<f32>(0..1_000, Outputs::Moderate, 0);
 }
 
 #[test]

@@ -83,6 +83,9 @@ pub struct Entry {
     /// The place in the flat gradient.
     #[serde(skip)]
     pub(super) flat: usize,
+    /// The tolerance for comparing with a gradient that was rounded in another way.
+    #[serde(skip)]
+    pub(super) leeway: f64,
 }
 
 /// What was found of one parameter.
