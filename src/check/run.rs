@@ -42,6 +42,7 @@ impl<S: Subject> Run<S> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let signs: Vec<f64> = values.iter().map(|_| if rng.random() { 1.0 } else { -1.0 }).collect();
         let mut samples = [0.0; 7];
+        let mut quiet = None;
         let mut evaluations = claim.precision.evaluations;
         let mut tiny = epsilon.powf(0.75);
         for _ in 0..NOISE_TRIES {
@@ -52,20 +53,25 @@ impl<S: Subject> Run<S> {
                 evaluations += 1;
             }
             let change = samples.iter().map(|sample| (sample - samples[0]).abs()).fold(0.0, f64::max);
-            if change == 0.0 {
-                // Steps so small that the loss does not change at all show no rounding either.
-                tiny *= 1e3;
-            } else if change > epsilon.sqrt() * samples[0].abs() {
+            if change > epsilon.sqrt() * samples[0].abs() {
                 // Steps so large that the shape of the loss shows would pass it off as rounding.
+                if quiet.is_some() {
+                    break;
+                }
                 tiny /= 1e3;
-            } else {
+                continue;
+            }
+            quiet = Some(samples);
+            if change > 0.0 {
                 break;
             }
+            // Steps so small that the loss does not change at all show no rounding either.
+            tiny *= 1e3;
         }
         if !samples[0].is_finite() {
             return Err(not_finite(samples[0]));
         }
-        let ground = Ground { value: samples[0], noise: noise_of(&samples, epsilon), epsilon };
+        let ground = Ground { value: samples[0], noise: noise_of(&quiet.unwrap_or(samples), epsilon), epsilon };
         Ok(Run { subject, claim, ground, evaluations, rng })
     }
 
