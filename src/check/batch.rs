@@ -2,6 +2,9 @@
 
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
 use crate::error::{Error, Result};
 use crate::loss::{Loss, Reduction, Target, TargetKind, Targets};
 use crate::model::{Model, parameter_count};
@@ -66,6 +69,22 @@ impl<'a, 't, T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Batch<'a, 't,
         let decaying = self.model.parameters().iter().filter(|p| p.decays());
         let squares: f64 = decaying.flat_map(|p| p.values()).map(|v| v.as_f64() * v.as_f64()).sum();
         Ok(value.loss.as_f64() + self.terms.weight_decay / 2.0 * squares)
+    }
+
+    /// What rounding does to the loss with these parameters: a value of a sum of products is that of inputs which are off by
+    /// an epsilon or so, so inputs that are show it. With it the evaluations it took.
+    pub(super) fn noise(&mut self, values: &[f64]) -> Result<(f64, usize)> {
+        const DRAWS: usize = 6;
+        self.put(values);
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let mut losses = Vec::new();
+        for _ in 0..DRAWS {
+            let off = |v: &T| *v * (T::one() + T::epsilon() * T::from_f64(rng.random_range(-1.0..1.0)));
+            let logits = self.model.forward(self.inputs.map(off).view())?;
+            losses.push(self.loss.evaluate(logits.view(), self.targets, self.terms.reduction)?.loss.as_f64());
+        }
+        let (least, most) = losses.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &l| (a.min(l), b.max(l)));
+        Ok((if (most - least).is_finite() { most - least } else { 0.0 }, DRAWS))
     }
 
     /// The loss of each row, as its share of the whole, with these parameters.

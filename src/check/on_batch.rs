@@ -106,6 +106,11 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Subject for OnBatch<'
         if self.precise.is_some() { value } else { T::from_f64(value).as_f64() }
     }
 
+    fn noise(&mut self, values: &[f64]) -> Result<(f64, usize)> {
+        // With the digits of double precision the noise along the steps is all there is to say.
+        if self.epsilon() == f64::EPSILON { Ok((0.0, 0)) } else { self.own.noise(values) }
+    }
+
     fn epsilon(&self) -> f64 {
         if self.precise.is_some() { f64::EPSILON } else { T::epsilon().as_f64() }
     }

@@ -15,7 +15,7 @@ pub enum Verdict {
     /// The one-sided derivatives differ and the analytic one lies between them: the loss is not differentiable here, and
     /// what was given is a subgradient.
     Kink,
-    /// Rounding in the loss hides more than a tenth of the slope: nothing can be said.
+    /// Rounding hides more than a hundredth of the slope: nothing can be said.
     Inconclusive,
     /// The numerical derivative differs by more than its error.
     Wrong,

@@ -30,7 +30,7 @@ const SLIGHT_KINK: f64 = 1e-3;
 const NOISE_TRIES: usize = 3;
 
 /// A tolerance above this share of the slope says nothing, unless what it lets pass makes no difference to the loss.
-const INCONCLUSIVE: f64 = 0.1;
+const INCONCLUSIVE: f64 = 0.01;
 
 impl<S: Subject> Run<S> {
     pub(super) fn begin(mut subject: S, claim: Claim, seed: u64) -> Result<Self> {
@@ -71,7 +71,10 @@ impl<S: Subject> Run<S> {
         if !samples[0].is_finite() {
             return Err(not_finite(samples[0]));
         }
-        let ground = Ground { value: samples[0], noise: noise_of(&quiet.unwrap_or(samples), epsilon), epsilon };
+        let (noise, tries) = subject.noise(values)?;
+        evaluations += tries;
+        let noise = noise.max(noise_of(&quiet.unwrap_or(samples), epsilon));
+        let ground = Ground { value: samples[0], noise, epsilon };
         Ok(Run { subject, claim, ground, evaluations, rng })
     }
 

@@ -70,6 +70,11 @@ pub(super) trait Subject {
     fn loss(&mut self, values: &[f64]) -> Result<f64>;
     /// The value that a parameter takes for this number.
     fn round(&self, value: f64) -> f64;
+    /// What rounding does to the loss with these parameters, as far as it shows where they are not moved, and the
+    /// evaluations it took to find out.
+    fn noise(&mut self, _values: &[f64]) -> Result<(f64, usize)> {
+        Ok((0.0, 0))
+    }
     /// The epsilon of the loss's number type.
     fn epsilon(&self) -> f64;
     /// The gradients that the code would give with its rows or classes shifted, with what each would show.
