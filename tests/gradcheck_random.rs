@@ -136,6 +136,20 @@ fn the_gradient_of_weight_decay_is_correct_too() {
     }
 }
 
+#[test]
+fn a_frozen_parameter_has_no_gradient_to_check() {
+    for mode in [Mode::Entries, Mode::Directions(2)] {
+        let mut model = Linear::from_parts(Array2::from_elem((1, 2), 0.5_f32), Some(Array1::ones(1))).unwrap();
+        model.parameters_mut()[1].set_frozen(true);
+        let inputs = random::<f32>(&mut ChaCha8Rng::seed_from_u64(1), (5, 2), &[1.0]);
+        let values = Array2::zeros((5, 1));
+        let check = GradCheck::new().mode(mode);
+        let report = check.model(&mut model, &Mse, inputs.view(), &Targets::values(&values)).unwrap();
+        assert_eq!(report.verdict, Verdict::Correct, "{report}");
+        assert_eq!((report.parameters[0].checked, report.parameters[1].checked), (2, 0));
+    }
+}
+
 fn a_large_layer<T: Scalar>() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let inputs = random::<T>(&mut rng, (128, 784), &[1.0]);

@@ -127,7 +127,7 @@ impl GradCheck {
         }
         let numbers = |values: &[T]| values.iter().map(|v| v.as_f64()).collect();
         let (values, analytic): (_, Vec<f64>) = (numbers(at), numbers(analytic));
-        let precision = Precision::full(&analytic);
+        let precision = Precision::full::<T>(&analytic);
         let claim = Claim { parts, facts: self.facts.clone(), values, analytic, precision };
         self.run(Closure { f, scratch: Vec::new() }, claim)
     }
@@ -213,7 +213,9 @@ impl GradCheck {
         let mut parameters = Vec::new();
         if let Mode::Directions(count) = self.mode {
             for part in &parts {
-                let entries = (0..count.max(1)).map(|_| run.along(part)).collect::<Result<Vec<_>>>()?;
+                let entries = (0..if part.frozen { 0 } else { count.max(1) })
+                    .map(|_| run.along(part))
+                    .collect::<Result<Vec<_>>>()?;
                 parameters.push(ParameterReport::new(part.name.clone(), part.shape.clone(), entries));
             }
         }

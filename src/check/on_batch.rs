@@ -35,7 +35,10 @@ impl<'a, 't, 'p, T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> OnBatch<'
     pub(super) fn claim(&mut self, claimed: Claimed, accumulate: Option<usize>, seed: u64) -> Result<Claim> {
         let OnBatch { own, precise } = self;
         let shapes = own.model.parameters().iter().map(|p| (p.name().to_owned(), p.value().shape().to_vec()));
-        let parts = lay_out(shapes);
+        let mut parts = lay_out(shapes);
+        for (part, parameter) in parts.iter_mut().zip(own.model.parameters()) {
+            part.frozen = parameter.is_frozen();
+        }
         let stale_passes = match claimed {
             Claimed::Computed => None,
             Claimed::Standing => stale_passes(own.model.parameters())?,
@@ -64,7 +67,7 @@ impl<'a, 't, 'p, T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> OnBatch<'
                 }
                 precise.precision(T::epsilon().as_f64(), T::min_positive_value().as_f64(), seed)?
             }
-            None => Precision::full(&analytic),
+            None => Precision::full::<T>(&analytic),
         };
         Ok(Claim { parts, facts, values, analytic, precision })
     }

@@ -125,10 +125,10 @@ impl<S: Subject> Run<S> {
         // Each entry of the analytic gradient is rounded too, and along a direction they may cancel.
         let entries = sum(&|i, d| (analytic[i] * d).abs());
         let rounding = sum(&|i, d| claim.rounding(i) * d.abs());
-        let tolerance = finding.tolerance + 16.0 * ground.epsilon * size.max(entries) + rounding;
+        let grain = sum(&|i, d| precision.grain[i] * d.abs());
+        let tolerance = (finding.tolerance + 16.0 * ground.epsilon * size.max(entries) + rounding).max(grain);
         // What an entry may be compared with that was rounded in another way.
         let leeway = tolerance + sum(&|i, d| precision.bound[i] * d.abs());
-        let grain = sum(&|i, d| precision.grain[i] * d.abs());
         let shape = match finding.shape {
             Shape::Kink { left, right } if (right - left).abs() <= SLIGHT_KINK * size => Shape::Smooth,
             shape => shape,
@@ -157,8 +157,11 @@ impl<S: Subject> Run<S> {
         Ok(Entry { index, analytic: slope, numerical, tolerance, relative_error, verdict, flat, leeway })
     }
 
-    /// All entries of a parameter, or a random choice of so many, in order.
+    /// All entries of a parameter, or a random choice of so many, in order; none of a frozen one.
     pub(super) fn choose(&mut self, part: &Part, most: usize) -> Vec<usize> {
+        if part.frozen {
+            return Vec::new();
+        }
         let mut chosen: Vec<usize> = if part.length <= most {
             (0..part.length).collect()
         } else {

@@ -10,6 +10,8 @@ pub(super) struct Part {
     pub shape: Vec<usize>,
     pub start: usize,
     pub length: usize,
+    /// Frozen: its gradient is none, and not checked.
+    pub frozen: bool,
 }
 
 /// What is known beside the two gradients, for the cause.
@@ -50,9 +52,9 @@ pub(super) struct Precision {
 
 impl Precision {
     /// The claimed gradient has as many digits as the loss.
-    pub(super) fn full(analytic: &[f64]) -> Self {
-        let none = vec![0.0; analytic.len()];
-        Precision { precise: analytic.to_vec(), bound: none.clone(), grain: none, evaluations: 0 }
+    pub(super) fn full<T: Scalar>(analytic: &[f64]) -> Self {
+        let grain = vec![T::min_positive_value().as_f64(); analytic.len()];
+        Precision { precise: analytic.to_vec(), bound: vec![0.0; analytic.len()], grain, evaluations: 0 }
     }
 }
 
@@ -100,7 +102,7 @@ pub(super) fn lay_out(parameters: impl Iterator<Item = (String, Vec<usize>)>) ->
     let mut parts = Vec::new();
     for (name, shape) in parameters {
         let length = shape.iter().product();
-        parts.push(Part { name, shape, start, length });
+        parts.push(Part { name, shape, start, length, frozen: false });
         start += length;
     }
     parts
