@@ -142,8 +142,11 @@ fn add_row(x: &Array2<f64>, g: &Array2<f64>, w: &mut Array2<f64>, b: &mut Array1
     }
 }
 
+/// Whether a cause is the one that is expected.
+type Named = fn(&Cause) -> bool;
+
 /// Names, reports, and whether the cause is the right one.
-fn zoo(double: Double) -> Vec<(&'static str, Report, fn(&Cause) -> bool)> {
+fn zoo(double: Double) -> Vec<(&'static str, Report, Named)> {
     use FactorMeaning::*;
     const ROW_COUNT: f64 = ROWS as f64;
     fn factor(cause: &Cause, meaning: FactorMeaning) -> bool {
