@@ -116,6 +116,19 @@ impl<T: Scalar> Parameter<T> {
         self
     }
 
+    /// The same parameter in double precision, with an empty gradient.
+    pub fn in_f64(&self) -> Parameter<f64> {
+        let value = self.value.mapv(Scalar::as_f64);
+        Parameter {
+            name: self.name.clone(),
+            gradient: ArrayD::zeros(value.raw_dim()),
+            value,
+            ledger: Ledger::Empty,
+            frozen: self.frozen,
+            decays: self.decays,
+        }
+    }
+
     /// Whether weight decay applies.
     pub fn decays(&self) -> bool {
         self.decays

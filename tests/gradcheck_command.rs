@@ -7,12 +7,15 @@ use common::{Folder, data, gradus, succeed};
 #[test]
 fn the_gradients_of_every_loss_are_correct_on_real_data() {
     let folder = Folder::new();
-    let cases: [(&str, &[&str]); 6] = [
+    let cases: [(&str, &[&str]); 9] = [
         ("iris", &[]),
         ("iris", &["--label-smoothing", "0.1", "--class-weight", "balanced", "--weight-decay", "0.1"]),
         ("breast_cancer", &["--class-weight", "balanced"]),
         ("diabetes", &["--no-bias"]),
         ("diabetes", &["--loss", "huber", "--dtype", "f64"]),
+        ("diabetes", &["--dtype", "f32", "--no-standardize"]),
+        ("wine", &["--dtype", "f32", "--no-standardize", "--label-smoothing", "1"]),
+        ("breast_cancer", &["--dtype", "f32", "--loss", "binary-cross-entropy", "--no-standardize"]),
         ("digits", &["--loss", "cross-entropy", "--directions", "2", "--rows", "100"]),
     ];
     for (name, options) in cases {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::report::{Entry, Verdict};
-use super::subject::{Facts, Part};
+use super::subject::{Claim, Facts, Part};
 
 /// What a constant factor between a wrong gradient and the right one may stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -171,13 +171,9 @@ const AGREES: f64 = 1e-4;
 
 /// The entries of a gradient, side by side.
 pub(super) struct Compared<'a> {
-    pub parts: &'a [Part],
+    pub claim: &'a Claim,
     /// The entries that were checked of each part.
-    pub entries: Vec<&'a [Entry]>,
-    /// The whole analytic gradient, and the values it was taken at.
-    pub analytic: &'a [f64],
-    pub values: &'a [f64],
-    pub facts: &'a Facts,
+    pub entries: &'a [&'a [Entry]],
 }
 
 /// Whether a wrong entry is explained: analytic and predicted agree as far as the numbers allow.
@@ -188,16 +184,16 @@ pub(super) fn agrees(found: f64, predicted: f64, tolerance: f64) -> bool {
 impl Compared<'_> {
     /// A cause that explains all entries of the gradient at once.
     pub(super) fn of_the_whole(&self) -> Option<Cause> {
-        if let Some(passes) = self.facts.stale_passes {
+        if let Some(passes) = self.claim.facts.stale_passes {
             return Some(Cause::StaleAccumulation { passes });
         }
-        self.scaled(&(0..self.parts.len()).collect::<Vec<_>>(), None)
+        self.scaled(&(0..self.claim.parts.len()).collect::<Vec<_>>(), None)
     }
 
     /// A cause that explains the parts that are wrong.
     pub(super) fn of_a_part(&self) -> Option<Cause> {
         let is_wrong = |&part: &usize| self.entries[part].iter().any(|e| e.verdict == Verdict::Wrong);
-        let wrong: Vec<usize> = (0..self.parts.len()).filter(is_wrong).collect();
+        let wrong: Vec<usize> = (0..self.claim.parts.len()).filter(is_wrong).collect();
         let of_parts = match wrong[..] {
             [only] => self.of_one_part(only),
             _ => wrong.iter().find_map(|&part| self.transposed(part)),
@@ -206,12 +202,12 @@ impl Compared<'_> {
     }
 
     fn of_one_part(&self, part: usize) -> Option<Cause> {
-        let name = &self.parts[part].name;
+        let name = &self.claim.parts[part].name;
         let zero = self.entries[part].iter().all(|entry| entry.analytic == 0.0);
         if zero {
             return Some(Cause::Missing { parameter: name.clone() });
         }
-        let is_bias = self.parts[part].shape.len() == 1 && self.parts.len() > 1;
+        let is_bias = self.claim.parts[part].shape.len() == 1 && self.claim.parts.len() > 1;
         let scaled = self.scaled(&[part], Some(name.clone()));
         match &scaled {
             Some(Cause::Factor { meanings, .. }) if is_bias && meanings.contains(&FactorMeaning::OneOverBatchSize) => {
@@ -240,7 +236,7 @@ impl Compared<'_> {
         if !factor.is_finite() || factor.abs() < 1e-9 || (factor - 1.0).abs() < AGREES {
             return None;
         }
-        let explained = |e: &&Entry| agrees(e.analytic, factor * e.numerical, factor.abs() * e.tolerance);
+        let explained = |e: &&Entry| agrees(e.analytic, factor * e.numerical, factor.abs() * e.leeway);
         if !entries.iter().all(explained) {
             return None;
         }
@@ -248,7 +244,7 @@ impl Compared<'_> {
             return Some(Cause::Sign { parameter });
         }
         if parameter.is_none() {
-            match (self.facts.summed, self.facts.weight) {
+            match (self.claim.facts.summed, self.claim.facts.weight) {
                 (Some(true), Some(weight)) if near(factor, 1.0 / weight) => return Some(Cause::MeanAgainstSum),
                 (Some(false), Some(weight)) if near(factor, weight) => return Some(Cause::SumAgainstMean),
                 _ => {}
@@ -259,7 +255,7 @@ impl Compared<'_> {
 
     fn meanings(&self, factor: f64) -> Vec<FactorMeaning> {
         let count = |count: Option<usize>| count.filter(|&count| count > 1).map(|count| count as f64);
-        let Facts { rows, outputs, accumulate, .. } = *self.facts;
+        let Facts { rows, outputs, accumulate, .. } = self.claim.facts;
         let candidates = [
             (Some(2.0), FactorMeaning::Two, FactorMeaning::Half),
             (count(rows), FactorMeaning::BatchSize, FactorMeaning::OneOverBatchSize),
@@ -277,10 +273,10 @@ impl Compared<'_> {
 
     /// What is lacking is one multiple of the value, in the parts that are wrong.
     fn regulariser(&self) -> Option<Cause> {
-        let everything: Vec<usize> = (0..self.parts.len()).collect();
+        let everything: Vec<usize> = (0..self.claim.parts.len()).collect();
         let entries: Vec<&Entry> = self.all(&everything).collect();
         let wrong = |e: &&&Entry| e.verdict == Verdict::Wrong;
-        let value = |e: &Entry| self.values[e.flat];
+        let value = |e: &Entry| self.claim.values[e.flat];
         let (mut dot, mut square) = (0.0, 0.0);
         for entry in entries.iter().filter(wrong) {
             dot += (entry.numerical - entry.analytic) * value(entry);
@@ -293,13 +289,13 @@ impl Compared<'_> {
         }
         let explained = entries.iter().filter(wrong).all(|e| {
             let lacking = e.numerical - e.analytic;
-            (lacking - decay * value(e)).abs() <= 1e-3 * lacking.abs() + 4.0 * e.tolerance
+            (lacking - decay * value(e)).abs() <= 1e-3 * lacking.abs() + 4.0 * e.leeway
         });
         // A whole part is penalised or none of it.
-        let whole = self.parts.iter().zip(&self.entries).all(|(_, entries)| {
+        let whole = self.entries.iter().all(|entries| {
             let touched = entries.iter().any(|e| e.verdict == Verdict::Wrong);
             !touched
-                || entries.iter().all(|e| (decay * value(e)).abs() <= 8.0 * e.tolerance || e.verdict == Verdict::Wrong)
+                || entries.iter().all(|e| (decay * value(e)).abs() <= 8.0 * e.leeway || e.verdict == Verdict::Wrong)
         });
         if !(explained && whole) {
             return None;
@@ -312,7 +308,7 @@ impl Compared<'_> {
     }
 
     fn transposed(&self, part: usize) -> Option<Cause> {
-        let Part { name, shape, start, .. } = &self.parts[part];
+        let Part { name, shape, start, .. } = &self.claim.parts[part];
         let [rows, columns] = shape[..] else { return None };
         if rows < 2 || columns < 2 {
             return None;
@@ -322,17 +318,17 @@ impl Compared<'_> {
             let own = e.flat - start;
             let (i, j) = (own / columns, own % columns);
             let other = start + j * rows + i;
-            agrees(self.analytic[other], e.numerical, e.tolerance)
+            agrees(self.claim.analytic[other], e.numerical, e.leeway)
         });
         explained.then(|| Cause::Transposed { parameter: name.clone() })
     }
 
     /// All that is wrong belongs to one output, and is zero.
     fn output_missing(&self, wrong: &[usize]) -> Option<Cause> {
-        let outputs = self.facts.outputs.filter(|&outputs| outputs > 1)?;
+        let outputs = self.claim.facts.outputs.filter(|&outputs| outputs > 1)?;
         let mut found = None;
         for &part in wrong {
-            let Part { shape, start, .. } = &self.parts[part];
+            let Part { shape, start, .. } = &self.claim.parts[part];
             if shape.first() != Some(&outputs) {
                 return None;
             }

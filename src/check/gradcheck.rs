@@ -2,9 +2,12 @@
 
 use ndarray::ArrayView2;
 
+use super::batch::{Batch, Terms};
+use super::double::Precise;
+use super::on_batch::{Claimed, OnBatch, in_f64};
 use super::report::{ParameterReport, Report, Verdict};
 use super::run::Run;
-use super::subject::{Claimed, Closure, Facts, OnBatch, Subject, lay_out};
+use super::subject::{Claim, Closure, Facts, Precision, Subject, lay_out};
 use crate::error::{Error, Result};
 use crate::loss::{Loss, Reduction, Targets};
 use crate::model::Model;
@@ -123,8 +126,10 @@ impl GradCheck {
             return Err(Error::shape("parameters", &[length], &[at.len()]));
         }
         let numbers = |values: &[T]| values.iter().map(|v| v.as_f64()).collect();
-        let (values, analytic) = (numbers(at), numbers(analytic));
-        self.run(Closure { f, parts, facts: self.facts.clone(), values, analytic, scratch: Vec::new() })
+        let (values, analytic): (_, Vec<f64>) = (numbers(at), numbers(analytic));
+        let precision = Precision::full::<T>(&analytic);
+        let claim = Claim { parts, facts: self.facts.clone(), values, analytic, precision };
+        self.run(Closure { f, scratch: Vec::new() }, claim)
     }
 
     /// Checks the gradient that a model and a loss give on a batch: inputs `[rows, inputs]`. The model comes back with the
@@ -184,17 +189,33 @@ impl GradCheck {
         if inputs.nrows() == 0 {
             return Err(Error::setting("batch", "it has no rows"));
         }
-        let settings = (self.reduction, self.weight_decay, self.facts.accumulate);
-        self.run(OnBatch::new(model, loss, inputs, targets, settings, claimed)?)
+        let terms = Terms { reduction: self.reduction, weight_decay: self.weight_decay };
+        let mut double = in_f64(model, loss, inputs, targets)?;
+        let double_targets;
+        let own = Batch::new(model, loss, inputs, targets, terms)?;
+        let precise = match &mut double {
+            Some(double) => {
+                double_targets = double.targets.targets();
+                let batch =
+                    Batch::new(&mut *double.model, &*double.loss, double.inputs.view(), &double_targets, terms)?;
+                Some(Precise { batch })
+            }
+            None => None,
+        };
+        let mut subject = OnBatch::new(own, precise);
+        let claim = subject.claim(claimed, self.facts.accumulate, self.seed)?;
+        self.run(subject, claim)
     }
 
-    fn run(&self, subject: impl Subject) -> Result<Report> {
-        let mut run = Run::begin(subject, self.seed)?;
-        let parts = run.subject.parts().to_vec();
+    fn run(&self, subject: impl Subject, claim: Claim) -> Result<Report> {
+        let mut run = Run::begin(subject, claim, self.seed)?;
+        let parts = run.claim.parts.clone();
         let mut parameters = Vec::new();
         if let Mode::Directions(count) = self.mode {
             for part in &parts {
-                let entries = (0..count.max(1)).map(|_| run.along(part)).collect::<Result<Vec<_>>>()?;
+                let entries = (0..if part.frozen { 0 } else { count.max(1) })
+                    .map(|_| run.along(part))
+                    .collect::<Result<Vec<_>>>()?;
                 parameters.push(ParameterReport::new(part.name.clone(), part.shape.clone(), entries));
             }
         }

@@ -19,8 +19,11 @@
 //! # Ok::<(), gradus::Error>(())
 //! ```
 
+mod batch;
 mod cause;
+mod double;
 mod gradcheck;
+mod on_batch;
 mod report;
 mod run;
 mod slope;

@@ -15,7 +15,7 @@ pub enum Verdict {
     /// The one-sided derivatives differ and the analytic one lies between them: the loss is not differentiable here, and
     /// what was given is a subgradient.
     Kink,
-    /// Rounding in the loss hides more than a tenth of the slope: nothing can be said.
+    /// Rounding hides more than a hundredth of the slope: nothing can be said.
     Inconclusive,
     /// The numerical derivative differs by more than its error.
     Wrong,
@@ -83,6 +83,9 @@ pub struct Entry {
     /// The place in the flat gradient.
     #[serde(skip)]
     pub(super) flat: usize,
+    /// The tolerance for comparing with a gradient that was rounded in another way.
+    #[serde(skip)]
+    pub(super) leeway: f64,
 }
 
 /// What was found of one parameter.

@@ -5,16 +5,16 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::cause::{Cause, Compared, agrees};
+use super::on_batch::not_finite;
 use super::report::{Entry, ParameterReport, Verdict};
 use super::slope::{Ground, Point, Shape, look_along, noise_of};
-use super::subject::{Part, Shift, Subject};
+use super::subject::{Claim, Part, Shift, Subject};
 use crate::error::{Error, Result};
 
 /// A check under way.
 pub(super) struct Run<S> {
-    pub subject: S,
-    values: Vec<f64>,
-    analytic: Vec<f64>,
+    subject: S,
+    pub claim: Claim,
     pub ground: Ground,
     pub evaluations: usize,
     rng: ChaCha8Rng,
@@ -30,11 +30,11 @@ const SLIGHT_KINK: f64 = 1e-3;
 const NOISE_TRIES: usize = 3;
 
 /// A tolerance above this share of the slope says nothing, unless what it lets pass makes no difference to the loss.
-const INCONCLUSIVE: f64 = 0.1;
+const INCONCLUSIVE: f64 = 0.01;
 
 impl<S: Subject> Run<S> {
-    pub(super) fn begin(mut subject: S, seed: u64) -> Result<Self> {
-        let (values, analytic) = (subject.values().to_vec(), subject.analytic().to_vec());
+    pub(super) fn begin(mut subject: S, claim: Claim, seed: u64) -> Result<Self> {
+        let Claim { values, analytic, .. } = &claim;
         if let Some(at) = analytic.iter().position(|g| !g.is_finite()) {
             return Err(Error::setting("gradient", format!("element {at} is {}", analytic[at])));
         }
@@ -42,7 +42,8 @@ impl<S: Subject> Run<S> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let signs: Vec<f64> = values.iter().map(|_| if rng.random() { 1.0 } else { -1.0 }).collect();
         let mut samples = [0.0; 7];
-        let mut evaluations = 0;
+        let mut quiet = None;
+        let mut evaluations = claim.precision.evaluations;
         let mut tiny = epsilon.powf(0.75);
         for _ in 0..NOISE_TRIES {
             for (k, sample) in samples.iter_mut().enumerate() {
@@ -52,31 +53,39 @@ impl<S: Subject> Run<S> {
                 evaluations += 1;
             }
             let change = samples.iter().map(|sample| (sample - samples[0]).abs()).fold(0.0, f64::max);
-            if change == 0.0 {
-                // Steps so small that the loss does not change at all show no rounding either.
-                tiny *= 1e3;
-            } else if change > epsilon.sqrt() * samples[0].abs() {
+            if change > epsilon.sqrt() * samples[0].abs() {
                 // Steps so large that the shape of the loss shows would pass it off as rounding.
+                if quiet.is_some() {
+                    break;
+                }
                 tiny /= 1e3;
-            } else {
+                continue;
+            }
+            quiet = Some(samples);
+            if change > 0.0 {
                 break;
             }
+            // Steps so small that the loss does not change at all show no rounding either.
+            tiny *= 1e3;
         }
         if !samples[0].is_finite() {
-            let why = format!("it is {} where the gradient is to be checked", samples[0]);
-            return Err(Error::setting("loss", why));
+            return Err(not_finite(samples[0]));
         }
-        let ground = Ground { value: samples[0], noise: noise_of(&samples, epsilon), epsilon };
-        Ok(Run { subject, values, analytic, ground, evaluations, rng })
+        let (noise, tries) = subject.noise(values)?;
+        evaluations += tries;
+        let noise = noise.max(noise_of(&quiet.unwrap_or(samples), epsilon));
+        let ground = Ground { value: samples[0], noise, epsilon };
+        Ok(Run { subject, claim, ground, evaluations, rng })
     }
 
     /// A derivative along a random direction of one parameter: each entry moved up or down in proportion to its size, so
     /// that entries of features of all scales take part.
     pub(super) fn along(&mut self, part: &Part) -> Result<Entry> {
         let range = part.start..part.start + part.length;
-        let largest = self.values[range.clone()].iter().map(|v| v.abs()).fold(0.0, f64::max);
+        let values = &self.claim.values;
+        let largest = values[range.clone()].iter().map(|v| v.abs()).fold(0.0, f64::max);
         let stand_in = if largest > 0.0 { largest } else { 1.0 };
-        let size = |i: usize| if self.values[i] == 0.0 { stand_in } else { self.values[i].abs() };
+        let size = |i: usize| if values[i] == 0.0 { stand_in } else { values[i].abs() };
         let length = range.clone().map(|i| (size(i) / stand_in).powi(2)).sum::<f64>().sqrt() * stand_in;
         let shares: Vec<(usize, f64)> = range.map(|i| (i, size(i) / length)).collect();
         let direction: Vec<(usize, f64)> =
@@ -90,8 +99,11 @@ impl<S: Subject> Run<S> {
     }
 
     fn derivative(&mut self, direction: &[(usize, f64)], index: Option<Vec<usize>>, flat: usize) -> Result<Entry> {
-        let Run { subject, values, analytic, ground, evaluations, .. } = self;
-        let slope: f64 = direction.iter().map(|&(i, d)| analytic[i] * d).sum();
+        let Run { subject, claim, ground, evaluations, .. } = self;
+        let Claim { values, analytic, precision, .. } = &*claim;
+        let sum = |of: &dyn Fn(usize, f64) -> f64| direction.iter().map(|&(i, d)| of(i, d)).sum::<f64>();
+        let slope = sum(&|i, d| analytic[i] * d);
+        let precise = sum(&|i, d| precision.precise[i] * d);
         let unit = direction.iter().map(|&(i, _)| values[i].abs()).fold(1.0, f64::max);
         let rounding = |&(i, d): &(usize, f64)| LEAST_STEP * ground.epsilon * (values[i] / d).abs();
         let least = direction.iter().map(rounding).fold(0.0, f64::max);
@@ -101,43 +113,55 @@ impl<S: Subject> Run<S> {
             let mut predicted = 0.0;
             for &(i, d) in direction {
                 moved[i] = subject.round(values[i] + t * d);
-                predicted += analytic[i] * (moved[i] - values[i]);
+                predicted += precision.precise[i] * (moved[i] - values[i]);
             }
             Ok(Point { value: subject.loss(&moved)?, predicted })
         })?;
-        let numerical = slope + finding.defect;
+        let numerical = precise + finding.defect;
+        // What is looked at along the line is the gradient in the digits of the loss; what is judged is the claimed one.
+        let apart = precise - slope;
+        let defect = finding.defect + apart;
         let size = slope.abs().max(numerical.abs());
         // Each entry of the analytic gradient is rounded too, and along a direction they may cancel.
-        let entries: f64 = direction.iter().map(|&(i, d)| (analytic[i] * d).abs()).sum();
-        let tolerance = finding.tolerance + 16.0 * ground.epsilon * size.max(entries);
+        let entries = sum(&|i, d| (analytic[i] * d).abs());
+        let rounding = sum(&|i, d| claim.rounding(i) * d.abs());
+        let grain = sum(&|i, d| precision.grain[i] * d.abs());
+        let tolerance = (finding.tolerance + 16.0 * ground.epsilon * size.max(entries) + rounding).max(grain);
+        // What an entry may be compared with that was rounded in another way.
+        let leeway = tolerance + sum(&|i, d| precision.bound[i] * d.abs());
         let shape = match finding.shape {
             Shape::Kink { left, right } if (right - left).abs() <= SLIGHT_KINK * size => Shape::Smooth,
             shape => shape,
         };
         let verdict = match shape {
             // A central difference that agrees across a kink does so by symmetry.
-            Shape::Kink { left, right } if left.min(right) <= tolerance && left.max(right) >= -tolerance => {
+            Shape::Kink { left, right }
+                if left.min(right) + apart <= tolerance && left.max(right) + apart >= -tolerance =>
+            {
                 Verdict::Kink
             }
             Shape::Kink { .. } => Verdict::Wrong,
-            _ if finding.defect.is_nan() => Verdict::Inconclusive,
-            Shape::Rounded if finding.defect.abs() > tolerance => Verdict::Inconclusive,
-            Shape::Smooth if finding.defect.abs() > 2.0 * tolerance => Verdict::Wrong,
-            Shape::Smooth if finding.defect.abs() > tolerance => Verdict::Inconclusive,
+            _ if defect.is_nan() => Verdict::Inconclusive,
+            Shape::Rounded if defect.abs() > tolerance => Verdict::Inconclusive,
+            Shape::Smooth if defect.abs() > 2.0 * tolerance => Verdict::Wrong,
+            Shape::Smooth if defect.abs() > tolerance => Verdict::Inconclusive,
             _ => {
                 // Too little is known of the slope, and of the loss too: what a step of the parameter's own size makes.
                 let of_slope = tolerance > INCONCLUSIVE * size.max(finding.scale).max(entries);
                 let of_loss = tolerance * unit > ground.epsilon.sqrt() * ground.value.abs();
-                let hidden = of_slope && of_loss && tolerance > 0.0;
+                let hidden = of_slope && of_loss && tolerance > grain;
                 if hidden { Verdict::Inconclusive } else { Verdict::Correct }
             }
         };
-        let relative_error = finding.defect.abs() / (slope.abs() + numerical.abs() + 1e-8);
-        Ok(Entry { index, analytic: slope, numerical, tolerance, relative_error, verdict, flat })
+        let relative_error = defect.abs() / (slope.abs() + numerical.abs() + 1e-8);
+        Ok(Entry { index, analytic: slope, numerical, tolerance, relative_error, verdict, flat, leeway })
     }
 
-    /// All entries of a parameter, or a random choice of so many, in order.
+    /// All entries of a parameter, or a random choice of so many, in order; none of a frozen one.
     pub(super) fn choose(&mut self, part: &Part, most: usize) -> Vec<usize> {
+        if part.frozen {
+            return Vec::new();
+        }
         let mut chosen: Vec<usize> = if part.length <= most {
             (0..part.length).collect()
         } else {
@@ -148,29 +172,21 @@ impl<S: Subject> Run<S> {
     }
 
     pub(super) fn cause(&mut self, parts: &[Part], parameters: &[ParameterReport]) -> Result<Option<Cause>> {
-        let facts = self.subject.facts().clone();
-        let (analytic, values) = (self.analytic.clone(), self.values.clone());
-        let compared = Compared {
-            parts,
-            entries: parameters.iter().map(|parameter| parameter.entries.as_slice()).collect(),
-            analytic: &analytic,
-            values: &values,
-            facts: &facts,
-        };
+        let by_part: Vec<&[Entry]> = parameters.iter().map(|parameter| parameter.entries.as_slice()).collect();
         let entries: Vec<&Entry> = parameters.iter().flat_map(|parameter| &parameter.entries).collect();
-        if let Some(cause) = compared.of_the_whole() {
+        if let Some(cause) = (Compared { claim: &self.claim, entries: &by_part }).of_the_whole() {
             return Ok(Some(cause));
         }
         for (shift, gradient) in self.subject.mended()? {
             self.evaluations += 1;
-            if entries.iter().all(|e| agrees(gradient[e.flat], e.numerical, e.tolerance)) {
+            if entries.iter().all(|e| agrees(gradient[e.flat], e.numerical, e.leeway)) {
                 let cause = if shift == Shift::Rows { Cause::RowsShifted } else { Cause::ClassesShifted };
                 return Ok(Some(cause));
             }
         }
         match self.one_row(&entries, parts)? {
             Some(cause) => Ok(Some(cause)),
-            None => Ok(compared.of_a_part()),
+            None => Ok(Compared { claim: &self.claim, entries: &by_part }.of_a_part()),
         }
     }
 
@@ -204,7 +220,7 @@ impl<S: Subject> Run<S> {
             let signs: Vec<f64> = entries.iter().map(|_| if self.rng.random() { 1.0 } else { -1.0 }).collect();
             along.push(gradient.iter().zip(&signs).map(|(g, s)| s * g).sum::<f64>());
             let mut at = |t: f64| {
-                let mut moved = self.values.clone();
+                let mut moved = self.claim.values.clone();
                 for (entry, s) in entries.iter().zip(&signs) {
                     moved[entry.flat] += t * s;
                 }

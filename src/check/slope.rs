@@ -58,6 +58,9 @@ const MOST_LEVELS: usize = 12;
 /// Steps that a tableau needs to be trusted.
 const FEWEST_LEVELS: usize = 4;
 
+/// Larger steps are not tried for a tolerance that is this share of the slope.
+const ENOUGH: f64 = 1e-8;
+
 /// A tolerance that is this share of the slope is precise enough.
 const PRECISE: f64 = 1e-3;
 
@@ -100,7 +103,7 @@ pub(super) fn look_along(
         Ok(measure(ground, step, ahead, behind))
     };
     let limit = |level: &Option<Level>| match level {
-        Some(level) => level.change > LARGE_CHANGE * ground.value.abs() && level.change > 1e3 * ground.noise,
+        Some(level) => level.change > LARGE_CHANGE * ground.value.abs() && level.change > 1e4 * ground.noise,
         None => true,
     };
     let least = least.max(NOTHING * unit);
@@ -118,7 +121,8 @@ pub(super) fn look_along(
         let next = level(step * 4f64.powi(levels.len() as i32))?;
         let last = limit(&next);
         levels.extend(next);
-        if last {
+        let enough = |level: &Level| extrapolate(&levels).1 <= ENOUGH * level.change / level.step;
+        if last || (levels.len() >= FEWEST_LEVELS && levels.last().is_some_and(enough)) {
             break;
         }
     }
@@ -127,7 +131,7 @@ pub(super) fn look_along(
         return Ok(Finding { defect: f64::NAN, tolerance: f64::INFINITY, scale: 0.0, shape: Shape::Smooth });
     }
     let scale = levels.last().map_or(0.0, |level| level.change / level.step);
-    let (mut defect, mut tolerance) = extrapolate(&levels);
+    let (mut defect, mut tolerance, mut from) = extrapolate(&levels);
     // Where the function is steep at once, as near a pole, finer steps are what is lacking.
     for _ in 0..MOST_LEVELS {
         if levels.len() >= FEWEST_LEVELS && tolerance <= PRECISE * scale {
@@ -142,7 +146,7 @@ pub(super) fn look_along(
             break;
         }
         levels.insert(0, finer);
-        (defect, tolerance) = extrapolate(&levels);
+        (defect, tolerance, from) = extrapolate(&levels);
     }
     let finest = levels[0];
     let finding = Finding { defect, tolerance, scale, shape: Shape::Smooth };
@@ -156,12 +160,13 @@ pub(super) fn look_along(
     if found.shape != Shape::Smooth {
         return Ok(found);
     }
+    let doubtful = doubtful(&levels, from, found.defect, found.tolerance);
     let rough = roughness(&levels);
     for level in &mut levels {
         level.noise += rough / level.step;
     }
     let hidden = found.defect.abs() <= extrapolate(&levels).1;
-    if hidden || (finest.change == 0.0 && follows) {
+    if hidden || doubtful || (finest.change == 0.0 && follows) {
         return Ok(Finding { shape: Shape::Rounded, ..found });
     }
     Ok(found)
@@ -226,6 +231,25 @@ fn measure(ground: Ground, step: f64, ahead: Point, behind: Point) -> Option<Lev
     Some(Level { step, left, right, central, change, noise: (ground.noise * growth + rounding) / step })
 }
 
+/// Whether finer levels than the defect was found `from` do not bear it out: one sees what it should be and what it is not,
+/// so that the levels further out agreed by chance; or all that are fine enough are hidden by rounding, and the first that is
+/// not sees a kink with the analytic slope between its sides, as where two logits are equal but for rounding.
+fn doubtful(levels: &[Level], from: usize, defect: f64, tolerance: f64) -> bool {
+    let against = |level: &Level| {
+        let apart = (level.central - defect).abs();
+        level.central.abs() < defect.abs() / 2.0 && apart > NOISE_SAFETY * level.noise + tolerance
+    };
+    let hidden = levels.iter().take_while(|level| NOISE_SAFETY * level.noise > defect.abs()).count();
+    let kinked = match levels.get(hidden..hidden + 2) {
+        Some([fine, wide]) if hidden > 0 => {
+            let seen = fine.jump() > (NOISE_SAFETY * fine.noise).max(defect.abs()) && wide.jump() < 1.5 * fine.jump();
+            seen && fine.left.min(fine.right) <= tolerance && fine.left.max(fine.right) >= -tolerance
+        }
+        _ => false,
+    };
+    kinked || levels.iter().take(from).any(against)
+}
+
 /// Rounding that shows along this line: a second difference that is more than the next larger step's explains. Curvature
 /// makes it 16 times smaller at a quarter of the step, a kink 4 times.
 fn roughness(levels: &[Level]) -> f64 {
@@ -238,14 +262,15 @@ fn roughness(levels: &[Level]) -> f64 {
     levels.windows(3).take(3).map(excess).fold(0.0, f64::max)
 }
 
-/// The entry of the tableau with the least tolerance, and that. Levels go from fine to coarse.
-fn extrapolate(levels: &[Level]) -> (f64, f64) {
-    let mut best = (levels[0].central, f64::INFINITY);
+/// The entry of the tableau with the least tolerance, that, and the finest level it comes from. Levels
+/// go from fine to coarse.
+fn extrapolate(levels: &[Level]) -> (f64, f64, usize) {
+    let mut best = (levels[0].central, f64::INFINITY, 0);
     if let [only] = levels {
-        return (only.central, SAFETY * only.central.abs().max(only.noise));
+        return (only.central, SAFETY * only.central.abs().max(only.noise), 0);
     }
     let mut previous: Vec<f64> = Vec::new();
-    for level in levels.iter().rev() {
+    for (finest, level) in levels.iter().enumerate().rev() {
         let mut row = vec![level.central];
         for (j, before) in previous.iter().enumerate() {
             let power = 16f64.powi(j as i32 + 1);
@@ -253,7 +278,7 @@ fn extrapolate(levels: &[Level]) -> (f64, f64) {
             let spread = (entry - row[j]).abs().max((entry - before).abs());
             let tolerance = SAFETY * spread + NOISE_SAFETY * level.noise;
             if tolerance < best.1 {
-                best = (entry, tolerance);
+                best = (entry, tolerance, finest);
             }
             row.push(entry);
         }

@@ -94,4 +94,8 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
     fn curvature(&self) -> Option<f64> {
         Some(0.25 * self.pos_weight.max(1.0))
     }
+
+    fn in_f64(&self) -> Option<Box<dyn Loss<f64>>> {
+        Some(Box::new(*self))
+    }
 }

@@ -148,4 +148,8 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
         let least = weights.iter().copied().filter(|w| *w > 0.0).fold(f64::INFINITY, f64::min);
         Some(0.5 * ((1.0 - self.label_smoothing) + self.label_smoothing * mean / least))
     }
+
+    fn in_f64(&self) -> Option<Box<dyn Loss<f64>>> {
+        Some(Box::new(self.clone()))
+    }
 }

@@ -66,4 +66,8 @@ impl<T: Scalar> Loss<T> for Huber {
     fn curvature(&self) -> Option<f64> {
         Some(1.0)
     }
+
+    fn in_f64(&self) -> Option<Box<dyn Loss<f64>>> {
+        Some(Box::new(*self))
+    }
 }

@@ -192,6 +192,43 @@ pub trait Loss<T: Scalar>: Send + Sync {
     fn weighted_rows(&self, logits: &[T], targets: &Targets<'_, T>, rows: RowIndex<'_>, gradient: &mut [T]) -> LossSum {
         each_row(self, logits, targets, rows, gradient)
     }
+
+    /// The same loss in double precision. A gradient check of single precision needs it: seven digits of a loss are too
+    /// few for its slope. A loss written for every [`Scalar`] gives itself. Default: `None`, there is none.
+    ///
+    /// ```
+    /// use gradus::check::{GradCheck, Verdict};
+    /// use gradus::{Linear, Loss, RowLoss, Scalar, Target, TargetKind, Targets};
+    ///
+    /// /// `(p - y)^4`.
+    /// struct Quartic;
+    ///
+    /// impl<T: Scalar> Loss<T> for Quartic {
+    ///     fn name(&self) -> &'static str {
+    ///         "quartic"
+    ///     }
+    ///     fn target_kind(&self) -> TargetKind {
+    ///         TargetKind::Values
+    ///     }
+    ///     fn row(&self, logits: &[T], target: Target<'_, T>, gradient: &mut [T]) -> RowLoss<T> {
+    ///         let error = logits[0] - target.values()[0];
+    ///         gradient[0] = T::from_f64(4.0) * error.powi(3);
+    ///         RowLoss { loss: error.powi(4), weight: T::one() }
+    ///     }
+    ///     fn in_f64(&self) -> Option<Box<dyn Loss<f64>>> {
+    ///         Some(Box::new(Quartic))
+    ///     }
+    /// }
+    ///
+    /// let (inputs, targets) = (ndarray::array![[0.5_f32], [30.0]], ndarray::array![[1.0_f32], [-2.0]]);
+    /// let mut model = Linear::from_parts(ndarray::array![[0.3_f32]], None)?;
+    /// let report = GradCheck::new().model(&mut model, &Quartic, inputs.view(), &Targets::values(&targets))?;
+    /// assert_eq!(report.verdict, Verdict::Correct);
+    /// # Ok::<(), gradus::Error>(())
+    /// ```
+    fn in_f64(&self) -> Option<Box<dyn Loss<f64>>> {
+        None
+    }
 }
 
 /// [`Loss::weighted_rows`], one row after another.

@@ -51,4 +51,8 @@ impl<T: Scalar> Loss<T> for Mse {
     fn curvature(&self) -> Option<f64> {
         Some(2.0)
     }
+
+    fn in_f64(&self) -> Option<Box<dyn Loss<f64>>> {
+        Some(Box::new(Mse))
+    }
 }

@@ -91,6 +91,21 @@ pub trait Model<T: Scalar>: Send + Sync {
     fn zero_grad(&mut self) -> u64 {
         zero_grad(self.parameters_mut())
     }
+
+    /// The same model in double precision, its parameters of the same values: a gradient check of single precision needs
+    /// it, as it needs [`Loss::in_f64`](crate::Loss::in_f64). Default: `None`, there is none.
+    ///
+    /// ```
+    /// use gradus::{Linear, Model};
+    ///
+    /// let model = Linear::from_parts(ndarray::array![[0.1_f32]], None)?;
+    /// let double = model.in_f64().expect("every `Linear` has one");
+    /// assert_eq!(double.parameters()[0].values(), [0.1_f32 as f64]);
+    /// # Ok::<(), gradus::Error>(())
+    /// ```
+    fn in_f64(&self) -> Option<Box<dyn Model<f64>>> {
+        None
+    }
 }
 
 /// The number of elements of all parameters together.
