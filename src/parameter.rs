@@ -118,7 +118,7 @@ impl<T: Scalar> Parameter<T> {
 
     /// The same parameter in double precision, with an empty gradient.
     pub fn in_f64(&self) -> Parameter<f64> {
-        let value = self.value.mapv(Scalar::as_f64);
+        let value = self.value.mapv(|value| value.as_f64());
         Parameter {
             name: self.name.clone(),
             gradient: ArrayD::zeros(value.raw_dim()),

@@ -161,5 +161,5 @@ pub(super) fn in_f64<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized>(
     let (Some(double), Some(loss)) = (model.in_f64(), loss.in_f64()) else { return Ok(None) };
     let rows = (inputs.nrows(), model.outputs());
     let targets = OwnedTargets::copy(targets, rows, |row| row, |class| class)?;
-    Ok(Some(Double { model: double, loss, inputs: inputs.mapv(Scalar::as_f64), targets }))
+    Ok(Some(Double { model: double, loss, inputs: inputs.mapv(|value| value.as_f64()), targets }))
 }
