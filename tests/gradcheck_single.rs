@@ -77,17 +77,17 @@ impl<T: Scalar> Model<T> for SpoiltModel<T> {
         self.0.backward_row(input, output_gradient, gradient);
     }
     fn backward(&mut self, inputs: ArrayView2<'_, T>, output_gradient: ArrayView2<'_, T>) -> Result<()> {
-        let mut weight = output_gradient.t().dot(&inputs).mapv(Scalar::as_f64);
-        let mut bias = output_gradient.sum_axis(Axis(0)).mapv(Scalar::as_f64);
-        let (inputs, output_gradient) = (inputs.mapv(Scalar::as_f64), output_gradient.mapv(Scalar::as_f64));
+        let mut weight = output_gradient.t().dot(&inputs).mapv(|v| v.as_f64());
+        let mut bias = output_gradient.sum_axis(Axis(0)).mapv(|v| v.as_f64());
+        let (inputs, output_gradient) = (inputs.mapv(|v| v.as_f64()), output_gradient.mapv(|v| v.as_f64()));
         (self.1)(&inputs, &output_gradient, &mut weight, &mut bias);
         let [w, b] = self.parameters_mut() else { panic!("two parameters") };
         w.accumulate(&weight.iter().map(|&g| T::from_f64(g)).collect::<Vec<_>>())?;
         b.accumulate(&bias.iter().map(|&g| T::from_f64(g)).collect::<Vec<_>>())
     }
     fn in_f64(&self) -> Option<Box<dyn Model<f64>>> {
-        let weight = self.0.weight().mapv(Scalar::as_f64);
-        let linear = Linear::from_parts(weight, self.0.bias().map(|bias| bias.mapv(Scalar::as_f64))).unwrap();
+        let weight = self.0.weight().mapv(|v| v.as_f64());
+        let linear = Linear::from_parts(weight, self.0.bias().map(|bias| bias.mapv(|v| v.as_f64()))).unwrap();
         match self.2 {
             Double::Wrong => Some(Box::new(SpoiltModel(linear, self.1, self.2))),
             Double::Right => Some(Box::new(linear)),
