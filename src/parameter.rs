@@ -1,6 +1,6 @@
 //! A parameter: a value, its gradient, and a ledger of what the gradient holds.
 
-use ndarray::{Array, ArrayD, ArrayViewD, Dimension};
+use ndarray::{Array, ArrayViewD, Dimension, IxDyn};
 
 use crate::error::{Error, Result};
 use crate::kernels;
@@ -94,8 +94,10 @@ impl Ledger {
 #[derive(Debug, Clone)]
 pub struct Parameter<T> {
     name: String,
-    value: ArrayD<T>,
-    gradient: ArrayD<T>,
+    shape: Vec<usize>,
+    /// Row by row.
+    value: Vec<T>,
+    gradient: Vec<T>,
     ledger: Ledger,
     frozen: bool,
     decays: bool,
@@ -106,8 +108,10 @@ impl<T: Scalar> Parameter<T> {
     pub fn new<D: Dimension>(name: impl Into<String>, value: Array<T, D>) -> Self {
         // Row-major, so that values() and gradients() are slices in the order a reader expects.
         let value = value.into_dyn().as_standard_layout().into_owned();
-        let gradient = ArrayD::zeros(value.raw_dim());
-        Parameter { name: name.into(), value, gradient, ledger: Ledger::Empty, frozen: false, decays: true }
+        let shape = value.shape().to_vec();
+        let value = value.into_iter().collect::<Vec<T>>();
+        let gradient = vec![T::zero(); value.len()];
+        Parameter { name: name.into(), shape, value, gradient, ledger: Ledger::Empty, frozen: false, decays: true }
     }
 
     /// Leaves this parameter out of weight decay. Default: weight decay applies.
@@ -118,11 +122,11 @@ impl<T: Scalar> Parameter<T> {
 
     /// The same parameter in double precision, with an empty gradient.
     pub fn in_f64(&self) -> Parameter<f64> {
-        let value = self.value.mapv(|value| value.as_f64());
         Parameter {
             name: self.name.clone(),
-            gradient: ArrayD::zeros(value.raw_dim()),
-            value,
+            shape: self.shape.clone(),
+            value: self.value.iter().map(|value| value.as_f64()).collect(),
+            gradient: vec![0.0; self.len()],
             ledger: Ledger::Empty,
             frozen: self.frozen,
             decays: self.decays,
@@ -157,40 +161,41 @@ impl<T: Scalar> Parameter<T> {
 
     /// The value.
     pub fn value(&self) -> ArrayViewD<'_, T> {
-        self.value.view()
+        self.shaped(&self.value)
     }
 
     /// The gradient: zeros where the ledger is empty.
     pub fn gradient(&self) -> ArrayViewD<'_, T> {
-        self.gradient.view()
+        self.shaped(&self.gradient)
+    }
+
+    fn shaped<'a>(&self, elements: &'a [T]) -> ArrayViewD<'a, T> {
+        ArrayViewD::from_shape(IxDyn(&self.shape), elements).expect("as many elements as the shape has")
     }
 
     /// The value, row by row.
     pub fn values(&self) -> &[T] {
-        self.value.as_slice().expect("kept in standard layout")
+        &self.value
     }
 
     /// The value, row by row, to change.
     pub fn values_mut(&mut self) -> &mut [T] {
-        self.value.as_slice_mut().expect("kept in standard layout")
+        &mut self.value
     }
 
     /// The gradient, row by row.
     pub fn gradients(&self) -> &[T] {
-        self.gradient.as_slice().expect("kept in standard layout")
+        &self.gradient
     }
 
     /// The value to change and the gradient to change it by.
     pub fn values_and_gradients_mut(&mut self) -> (&mut [T], &mut [T]) {
-        (
-            self.value.as_slice_mut().expect("kept in standard layout"),
-            self.gradient.as_slice_mut().expect("kept in standard layout"),
-        )
+        (&mut self.value, &mut self.gradient)
     }
 
     /// The shape of value and gradient.
     pub fn shape(&self) -> &[usize] {
-        self.value.shape()
+        &self.shape
     }
 
     /// The number of elements.

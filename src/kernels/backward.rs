@@ -1,5 +1,7 @@
 //! The gradient of a linear layer, summed over some rows: of the weight `sum g row'`, of the bias `sum g`.
 
+use num_traits::Zero;
+
 use super::element::Element;
 use super::lanes::{Lanes, load, store};
 use super::level::Kernel;
@@ -205,9 +207,15 @@ fn add_bias<V: Lanes>(output_gradient: &[V::Element], bias: &mut [V::Element]) {
 
 #[inline(always)]
 fn sum<V: Lanes>(values: &[V::Element]) -> V::Element {
-    // SAFETY: a piece has `values.len()` numbers, at most `LANES`.
-    let lanes = values.chunks(V::LANES).map(|piece| unsafe { V::load_partial(piece.as_ptr(), piece.len()) });
-    lanes.reduce(V::add).expect("rows there are").sum()
+    let mut lanes = V::splat(V::Element::zero());
+    let mut place = 0;
+    while place < values.len() {
+        let count = (values.len() - place).min(V::LANES);
+        // SAFETY: `count` values are left.
+        lanes = lanes.add(unsafe { load(values.as_ptr().add(place), count) });
+        place += count;
+    }
+    lanes.sum()
 }
 
 #[cfg(test)]

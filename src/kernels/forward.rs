@@ -3,7 +3,7 @@
 use num_traits::Zero;
 
 use super::element::Element;
-use super::lanes::{Lanes, load};
+use super::lanes::{Lanes, load, store};
 use super::level::Kernel;
 use super::rows::Rows;
 
@@ -159,9 +159,15 @@ fn scale_column<V: Lanes>(
     outputs: &mut [V::Element],
 ) {
     let (w, b) = (V::splat(weight), V::splat(bias.unwrap_or(V::Element::zero())));
-    for (x, out) in column.chunks(V::LANES).zip(outputs.chunks_mut(V::LANES)) {
-        // SAFETY: both pieces have `x.len()` numbers, at most `LANES`.
-        unsafe { V::load_partial(x.as_ptr(), x.len()).mul_add(w, b).store_partial(out.as_mut_ptr(), x.len()) };
+    let mut place = 0;
+    while place < column.len() {
+        let count = (column.len() - place).min(V::LANES);
+        // SAFETY: from `place` on, column and outputs have `count` numbers.
+        unsafe {
+            let x: V = load(column.as_ptr().add(place), count);
+            store(x.mul_add(w, b), outputs.as_mut_ptr().add(place), count);
+        }
+        place += count;
     }
 }
 

@@ -5,7 +5,7 @@ use num_traits::{Float, One, Zero};
 
 use super::element::Element;
 use super::exponential::{exp, ln_1p};
-use super::lanes::Lanes;
+use super::lanes::{Lanes, load, store};
 use super::level::Kernel;
 use super::rows::RowIndex;
 
@@ -71,65 +71,57 @@ impl<'a, T: Element> Pairs<'a, T> {
     /// Gives each row's output and target to `loss`, which returns loss and gradient. Returns the sum of losses.
     #[inline(always)]
     fn sum<V: Lanes<Element = T>>(self, loss: impl Fn(V, V) -> (V, V)) -> f64 {
-        let mut sum = WideSum::default();
-        let pieces = self.outputs.chunks(V::LANES).zip(self.gradient.chunks_mut(V::LANES));
-        for (piece, (outputs, gradient)) in pieces.enumerate() {
-            let count = outputs.len();
-            let place = piece * V::LANES;
+        /// Pieces whose sum keeps the precision of its terms: more are added up in double precision.
+        const TOGETHER: usize = 32;
+        let Pairs { outputs, targets, rows, gradient } = self;
+        let (mut total, mut sum, mut together) = (0.0, V::splat(T::zero()), 0);
+        let mut place = 0;
+        while place < outputs.len() {
+            let count = (outputs.len() - place).min(V::LANES);
             let mut gathered = [T::zero(); MOST_LANES];
-            let targets = match self.rows {
-                RowIndex::Range { start, .. } => &self.targets[start + place..start + place + count],
+            let targets = match rows {
+                RowIndex::Range { start, .. } => &targets[start + place..start + place + count],
                 RowIndex::List(list) => {
                     for (target, &row) in gathered.iter_mut().zip(&list[place..place + count]) {
-                        *target = self.targets[row as usize];
+                        *target = targets[row as usize];
                     }
                     &gathered[..count]
                 }
             };
-            // SAFETY: outputs, targets and gradient have `count` numbers here, at most `LANES`.
+            // SAFETY: from `place` on, outputs and gradient have `count` numbers, as do the targets here.
             unsafe {
-                let (output, target) =
-                    (V::load_partial(outputs.as_ptr(), count), V::load_partial(targets.as_ptr(), count));
-                let (loss, derivative) = loss(output, target);
-                derivative.store_partial(gradient.as_mut_ptr(), count);
-                sum.add(loss, count);
+                let output: V = load(outputs.as_ptr().add(place), count);
+                let (value, derivative) = loss(output, load(targets.as_ptr(), count));
+                store(derivative, gradient.as_mut_ptr().add(place), count);
+                // What an unused lane holds is no row's loss.
+                sum = sum.add(if count < V::LANES { first_lanes(value, count) } else { value });
+            }
+            place += count;
+            together += 1;
+            if together == TOGETHER {
+                total += sum.sum().as_f64();
+                (sum, together) = (V::splat(T::zero()), 0);
             }
         }
-        sum.total()
+        total + sum.sum().as_f64()
     }
 }
 
 /// As many lanes as any register has.
 const MOST_LANES: usize = 16;
 
-/// Sums in double precision, side by side.
-#[derive(Default)]
-struct WideSum([f64; MOST_LANES]);
-
-impl WideSum {
-    #[inline(always)]
-    fn add<V: Lanes>(&mut self, values: V, count: usize) {
-        let mut lanes = [V::Element::zero(); MOST_LANES];
-        // SAFETY: no register has more lanes than the array.
-        unsafe { values.store(lanes.as_mut_ptr()) };
-        if count == V::LANES {
-            for (sum, lane) in self.0[..V::LANES].iter_mut().zip(lanes) {
-                *sum += lane.as_f64();
-            }
-        } else {
-            for (sum, lane) in self.0[..count].iter_mut().zip(lanes) {
-                *sum += lane.as_f64();
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn total(&self) -> f64 {
-        let (low, high) = self.0.split_at(MOST_LANES / 2);
-        low.iter().zip(high).map(|(a, b)| a + b).sum()
+/// The first `count` lanes, and 0 in the others.
+#[inline(always)]
+fn first_lanes<V: Lanes>(value: V, count: usize) -> V {
+    let mut lanes = [V::Element::zero(); MOST_LANES];
+    // SAFETY: no register has more lanes than the array, and `count` is at most as many.
+    unsafe {
+        value.store_partial(lanes.as_mut_ptr(), count);
+        V::load(lanes.as_ptr())
     }
 }
 
+/// Pairs for the squared error.
 pub struct SquaredError<'a, T>(Pairs<'a, T>);
 
 impl<T: Element> Kernel<T> for SquaredError<'_, T> {

@@ -1,6 +1,6 @@
 //! Targets: what a loss compares the model's outputs with.
 
-use ndarray::{Array, ArrayViewD, Dimension};
+use ndarray::{Array, Dimension, IxDyn};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::scalar::Scalar;
@@ -56,7 +56,13 @@ pub struct Targets<'a, T> {
 
 #[derive(Debug, Clone)]
 enum Data<'a, T> {
-    Values(ArrayViewD<'a, T>),
+    Values {
+        /// Row by row.
+        values: &'a [T],
+        shape: IxDyn,
+        /// Values of a row.
+        outputs: usize,
+    },
     Classes(&'a [usize]),
 }
 
@@ -68,8 +74,10 @@ impl<'a, T: Scalar> Targets<'a, T> {
     /// # Panics
     /// If the array is not in standard (row-major) layout; `as_standard_layout()` mends that.
     pub fn values<D: Dimension>(values: &'a Array<T, D>) -> Self {
-        assert!(values.is_standard_layout(), "targets must be in standard (row-major) layout");
-        Targets { data: Data::Values(values.view().into_dyn()), weights: None }
+        let shape = values.raw_dim().into_dyn();
+        let values = values.as_slice().expect("targets must be in standard (row-major) layout");
+        let outputs = values.len() / shape.as_array_view().first().copied().unwrap_or(1).max(1);
+        Targets { data: Data::Values { values, shape, outputs }, weights: None }
     }
 
     /// Class indices, `[rows]`, counted from 0.
@@ -86,7 +94,7 @@ impl<'a, T: Scalar> Targets<'a, T> {
     /// Whether they are values or classes.
     pub fn kind(&self) -> TargetKind {
         match self.data {
-            Data::Values(_) => TargetKind::Values,
+            Data::Values { .. } => TargetKind::Values,
             Data::Classes(_) => TargetKind::Classes,
         }
     }
@@ -99,7 +107,7 @@ impl<'a, T: Scalar> Targets<'a, T> {
     /// One value a row, `[rows]`, where every row counts once and has one.
     pub(crate) fn unweighted_values(&self) -> Option<&[T]> {
         match (&self.data, self.weights) {
-            (Data::Values(values), None) if values.shape().last() == Some(&1) => values.as_slice(),
+            (Data::Values { values, outputs: 1, .. }, None) => Some(values),
             _ => None,
         }
     }
@@ -116,11 +124,7 @@ impl<'a, T: Scalar> Targets<'a, T> {
     pub fn row(&self, row: usize) -> Target<'_, T> {
         match &self.data {
             Data::Classes(classes) => Target::Class(classes[row]),
-            Data::Values(values) => {
-                let outputs = values.len() / values.shape()[0];
-                let all = values.as_slice().expect("asserted at construction");
-                Target::Values(&all[row * outputs..(row + 1) * outputs])
-            }
+            Data::Values { values, outputs, .. } => Target::Values(&values[row * outputs..(row + 1) * outputs]),
         }
     }
 
@@ -128,9 +132,13 @@ impl<'a, T: Scalar> Targets<'a, T> {
     /// range, a value or weight that is not finite, a negative weight.
     pub(crate) fn check(&self, kind: TargetKind, rows: usize, outputs: usize) -> Result<()> {
         match (&self.data, kind) {
-            (Data::Values(values), TargetKind::Values) => {
-                if values.shape() != [rows, outputs] {
-                    return Err(Error::shape("targets", &[rows, outputs], values.shape()));
+            (Data::Values { shape, .. }, TargetKind::Values) => {
+                if shape.as_array_view().to_slice().unwrap_or_default() != [rows, outputs] {
+                    return Err(Error::shape(
+                        "targets",
+                        &[rows, outputs],
+                        shape.as_array_view().to_slice().unwrap_or_default(),
+                    ));
                 }
                 self.check_values(|value| value.is_finite(), "is not finite")?;
             }
@@ -164,10 +172,9 @@ impl<'a, T: Scalar> Targets<'a, T> {
 
     /// Refuses the first value that `accepts` turns down.
     pub(crate) fn check_values(&self, accepts: impl Fn(T) -> bool, why: &'static str) -> Result<()> {
-        if let Data::Values(values) = &self.data {
-            let outputs = values.shape().last().copied().unwrap_or(1).max(1);
+        if let Data::Values { values, outputs, .. } = &self.data {
             if let Some(at) = values.iter().position(|&value| !accepts(value)) {
-                let value = values.iter().nth(at).map_or(f64::NAN, |value| value.as_f64());
+                let value = values[at].as_f64();
                 return Err(ErrorKind::Target { row: at / outputs, output: at % outputs, value, why }.into());
             }
         }
