@@ -44,6 +44,10 @@ pub trait Scalar:
 
     /// The nearest value to a decimal number, infinite where it is too large; `None` for other text.
     fn parse_decimal(text: &str) -> Option<Self>;
+
+    /// The value of the decimal number that `bytes` begin with, as for [`parse_decimal`](Scalar::parse_decimal), and its
+    /// length.
+    fn parse_decimal_prefix(bytes: &[u8]) -> Option<(Self, usize)>;
 }
 
 impl Scalar for f32 {
@@ -59,6 +63,10 @@ impl Scalar for f32 {
 
     fn parse_decimal(text: &str) -> Option<Self> {
         fast_float2::parse(text).ok()
+    }
+
+    fn parse_decimal_prefix(bytes: &[u8]) -> Option<(Self, usize)> {
+        fast_float2::parse_partial(bytes).ok()
     }
 
     fn from_f64(value: f64) -> Self {
@@ -83,6 +91,10 @@ impl Scalar for f64 {
 
     fn parse_decimal(text: &str) -> Option<Self> {
         fast_float2::parse(text).ok()
+    }
+
+    fn parse_decimal_prefix(bytes: &[u8]) -> Option<(Self, usize)> {
+        fast_float2::parse_partial(bytes).ok()
     }
 
     fn from_f64(value: f64) -> Self {
