@@ -22,6 +22,10 @@ pub trait Scalar: Element + ScalarOperand + Debug + Display {
 
     /// The nearest value to a decimal number, infinite where it is too large; `None` for other text.
     fn parse_decimal(text: &str) -> Option<Self>;
+
+    /// The value of the decimal number that `bytes` begin with, as for [`parse_decimal`](Scalar::parse_decimal), and its
+    /// length.
+    fn parse_decimal_prefix(bytes: &[u8]) -> Option<(Self, usize)>;
 }
 
 impl Scalar for f32 {
@@ -38,6 +42,10 @@ impl Scalar for f32 {
     fn parse_decimal(text: &str) -> Option<Self> {
         fast_float2::parse(text).ok()
     }
+
+    fn parse_decimal_prefix(bytes: &[u8]) -> Option<(Self, usize)> {
+        fast_float2::parse_partial(bytes).ok()
+    }
 }
 
 impl Scalar for f64 {
@@ -53,5 +61,9 @@ impl Scalar for f64 {
 
     fn parse_decimal(text: &str) -> Option<Self> {
         fast_float2::parse(text).ok()
+    }
+
+    fn parse_decimal_prefix(bytes: &[u8]) -> Option<(Self, usize)> {
+        fast_float2::parse_partial(bytes).ok()
     }
 }

@@ -49,7 +49,8 @@ impl Evaluate {
     fn run_with<T: Scalar>(&self, predictor: &Predictor<T>) -> Done {
         let schema = predictor.schema();
         let table = read_table::<T>(&self.data, &self.read.csv_for(schema), self.seed)?;
-        let encoded = schema.encode(&table)?;
+        let file = table.file().to_owned();
+        let encoded = schema.encode_owned(table)?;
         let metrics = measure(predictor.model(), &encoded.data, schema.task)?;
         // A model of a loss this version does not know still has its metrics.
         let loss = Entry::<T>::find(predictor.loss(), TargetRole::Auto)
@@ -59,7 +60,7 @@ impl Evaluate {
         let rows = encoded.data.rows();
         if self.json {
             return print_json(&json!({
-                "data": table.file(),
+                "data": file,
                 "model": self.model.to_string_lossy(),
                 "rows": rows,
                 "dropped_rows": encoded.dropped,
@@ -76,7 +77,7 @@ impl Evaluate {
         } else {
             String::new()
         };
-        let mut text = format!("{:<12}{}: {}{dropped}\n", "data", table.file(), count(rows, "row"));
+        let mut text = format!("{:<12}{}: {}{dropped}\n", "data", file, count(rows, "row"));
         if let Some(loss) = loss {
             text.push_str(&format!("{:<12}{} ({}, classes unweighted)\n", "loss", figure(loss), predictor.loss()));
         }

@@ -67,7 +67,8 @@ impl Predict {
             UnknownChoice::Error => Unknown::Error,
             UnknownChoice::Zero => Unknown::Zero,
         };
-        let predictions = predictor.predict(schema.encode_features(&table, unknown)?.view())?;
+        let rows = table.rows();
+        let predictions = predictor.predict(schema.encode_features_owned(table, unknown)?.view())?;
         let Some(path) = &self.output else {
             let out = BufWriter::new(io::stdout().lock());
             return self.write(out, &predictions, &schema.classes).map_err(stdout_failure);
@@ -77,7 +78,7 @@ impl Predict {
         self.write(&mut file, &predictions, &schema.classes).map_err(unwritable)?;
         file.commit()?;
         if !self.quiet {
-            remark(format!("{} predictions saved to {}", table.rows(), Path::display(path)));
+            remark(format!("{} predictions saved to {}", rows, Path::display(path)));
         }
         Ok(())
     }

@@ -109,15 +109,15 @@ pub fn prepare_table<T: Scalar>(request: &Request<'_>, table: Table<T>, started:
         missing_markers: csv.missing_markers.clone(),
     };
     let (schema, mut notes) = Schema::infer(&table, &options)?;
-    let encoded = schema.encode(&table)?;
-    let source = SourceInfo {
+    let mut source = SourceInfo {
         file: table.file().to_owned(),
         dialect: table.dialect(),
         rows: table.rows(),
         columns: table.names().len(),
-        dropped: encoded.dropped,
+        dropped: 0,
     };
-    drop(table);
+    let encoded = schema.encode_owned(table)?;
+    source.dropped = encoded.dropped;
 
     let entry = Entry::<T>::find(&model_options.loss, role_of(schema.task)).expect("every task has a loss");
     let mut data = encoded.data;
@@ -133,7 +133,7 @@ pub fn prepare_table<T: Scalar>(request: &Request<'_>, table: Table<T>, started:
         }
         Some(Validation::File(path)) => {
             let table = Table::<T>::read(path, &request.read.csv_for(&schema))?;
-            validation = Some(schema.encode(&table)?.data);
+            validation = Some(schema.encode_owned(table)?.data);
         }
         None => {}
     }

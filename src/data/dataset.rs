@@ -2,6 +2,7 @@
 
 use ndarray::{Array2, ArrayView2, Axis};
 
+use super::csv::RowLines;
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::loss::Targets;
 use crate::scalar::Scalar;
@@ -26,7 +27,7 @@ enum TargetData<T> {
 #[derive(Debug, Clone)]
 struct Origin {
     file: String,
-    lines: Vec<u64>,
+    lines: RowLines,
 }
 
 impl<T: Scalar> Dataset<T> {
@@ -35,9 +36,9 @@ impl<T: Scalar> Dataset<T> {
     /// # Errors
     /// If there are no rows, or their numbers differ; [`Feature`](ErrorKind::Feature) if a feature is not finite.
     pub fn with_values(features: Array2<T>, values: Array2<T>) -> Result<Self> {
+        check_finite(&features)?;
         let rows = values.nrows();
-        let values = values.as_standard_layout().into_owned();
-        Dataset::new(features, TargetData::Values(values), rows)
+        Dataset::new(features, TargetData::Values(standard_layout(values)), rows)
     }
 
     /// Rows with classes to predict: features `[rows, features]`, class indices `[rows]` from 0.
@@ -45,6 +46,20 @@ impl<T: Scalar> Dataset<T> {
     /// # Errors
     /// If there are no rows, or their numbers differ; [`Feature`](ErrorKind::Feature) if a feature is not finite.
     pub fn with_classes(features: Array2<T>, classes: Vec<usize>) -> Result<Self> {
+        check_finite(&features)?;
+        let rows = classes.len();
+        Dataset::new(features, TargetData::Classes(classes), rows)
+    }
+
+    /// The same for features that are known to be finite, and one value a row.
+    pub(crate) fn with_finite_values(features: Array2<T>, values: Vec<T>) -> Result<Self> {
+        let rows = values.len();
+        let values = Array2::from_shape_vec((rows, 1), values).expect("one value a row");
+        Dataset::new(features, TargetData::Values(values), rows)
+    }
+
+    /// The same for features that are known to be finite.
+    pub(crate) fn with_finite_classes(features: Array2<T>, classes: Vec<usize>) -> Result<Self> {
         let rows = classes.len();
         Dataset::new(features, TargetData::Classes(classes), rows)
     }
@@ -53,16 +68,10 @@ impl<T: Scalar> Dataset<T> {
         if features.nrows() != target_rows {
             return Err(Error::shape("targets", &[features.nrows()], &[target_rows]));
         }
-        if features.nrows() == 0 || u32::try_from(features.nrows()).is_err() {
-            let why = format!("{} rows: there must be at least 1 and fewer than 2^32", features.nrows());
-            return Err(Error::setting("data", why));
-        }
-        if let Some(((row, feature), value)) = features.indexed_iter().find(|(_, value)| !value.is_finite()) {
-            return Err(ErrorKind::Feature { row, feature, value: value.as_f64() }.into());
-        }
+        check_rows(features.nrows())?;
+        debug_assert!(check_finite(&features).is_ok());
         let feature_names = (1..=features.ncols()).map(|c| format!("c{c}")).collect();
-        let features = features.as_standard_layout().into_owned();
-        Ok(Dataset { features, targets, weights: None, feature_names, origin: None })
+        Ok(Dataset { features: standard_layout(features), targets, weights: None, feature_names, origin: None })
     }
 
     /// Names the features, `[features]`. Default: `c1`, `c2`, ...
@@ -113,7 +122,7 @@ impl<T: Scalar> Dataset<T> {
     }
 
     /// Says which file the rows came from, and the line of each, `[rows]`, for messages.
-    pub(crate) fn located(mut self, file: &str, lines: Vec<u64>) -> Self {
+    pub(crate) fn located(mut self, file: &str, lines: RowLines) -> Self {
         debug_assert_eq!(lines.len(), self.rows());
         self.origin = Some(Origin { file: file.to_owned(), lines });
         self
@@ -132,15 +141,17 @@ impl<T: Scalar> Dataset<T> {
     /// One row's features.
     pub fn row(&self, row: usize) -> &[T] {
         let width = self.features.ncols();
-        let all = self.features.as_slice().expect("kept in standard layout");
-        &all[row * width..(row + 1) * width]
+        &self.all_features()[row * width..(row + 1) * width]
     }
 
-    /// One row's features, to change.
-    pub(crate) fn row_mut(&mut self, row: usize) -> &mut [T] {
-        let width = self.features.ncols();
-        let all = self.features.as_slice_mut().expect("kept in standard layout");
-        &mut all[row * width..(row + 1) * width]
+    /// All rows' features, one row after another.
+    pub(crate) fn all_features(&self) -> &[T] {
+        self.features.as_slice().expect("kept in standard layout")
+    }
+
+    /// The same, to change.
+    pub(crate) fn all_features_mut(&mut self) -> &mut [T] {
+        self.features.as_slice_mut().expect("kept in standard layout")
     }
 
     /// The features' names.
@@ -167,7 +178,7 @@ impl<T: Scalar> Dataset<T> {
 
     /// The file and line of a row, where they are known.
     pub fn place(&self, row: usize) -> Option<Place> {
-        self.origin.as_ref().map(|origin| Place::file(&origin.file).at_line(origin.lines[row]))
+        self.origin.as_ref().map(|origin| Place::file(&origin.file).at_line(origin.lines.line(row)))
     }
 
     /// The rows of these indices, in this order.
@@ -185,10 +196,35 @@ impl<T: Scalar> Dataset<T> {
             feature_names: self.feature_names.clone(),
             origin: self.origin.as_ref().map(|origin| Origin {
                 file: origin.file.clone(),
-                lines: rows.iter().map(|&r| origin.lines[r]).collect(),
+                lines: rows.iter().map(|&r| origin.lines.line(r)).collect(),
             }),
         }
     }
+}
+
+/// Refuses a number of rows that no data set has.
+pub(crate) fn check_rows(rows: usize) -> Result<()> {
+    if rows == 0 || u32::try_from(rows).is_err() {
+        return Err(Error::setting("data", format!("{rows} rows: there must be at least 1 and fewer than 2^32")));
+    }
+    Ok(())
+}
+
+fn check_finite<T: Scalar>(features: &Array2<T>) -> Result<()> {
+    // Without a way out in the middle, a piece is looked at many numbers at a time.
+    let all_finite = |piece: &[T]| piece.iter().fold(true, |all, x| all & x.is_finite());
+    if features.as_slice_memory_order().is_some_and(|all| all.chunks(1024).all(all_finite)) {
+        return Ok(());
+    }
+    match features.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        Some(((row, feature), value)) => Err(ErrorKind::Feature { row, feature, value: value.as_f64() }.into()),
+        None => Ok(()),
+    }
+}
+
+/// The same array, copied only if it is in another layout.
+fn standard_layout<T: Scalar>(array: Array2<T>) -> Array2<T> {
+    if array.is_standard_layout() { array } else { array.as_standard_layout().into_owned() }
 }
 
 #[cfg(test)]
@@ -203,7 +239,7 @@ mod tests {
             .unwrap()
             .weighted(vec![1.0, 2.0, 3.0])
             .unwrap()
-            .located("a.csv", vec![2, 3, 5]);
+            .located("a.csv", [2, 3, 5].into_iter().collect());
         let part = data.select(&[2, 0]);
         assert_eq!((part.row(0), part.weight(0), part.targets().row(0)), (&[3.0][..], 3.0, Target::Class(2)));
         assert_eq!(part.place(0).unwrap().to_string(), "a.csv:5");

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::category::Tally;
 use super::csv::{CellContent, Column, Table, list};
-use super::schema::{Encoding, FeatureColumn, Missing, Schema, Task, category, kept_rows, missing_value, not_a_number};
+use super::encode::{missing_value, not_a_number};
+use super::kept::KeptRows;
+use super::schema::{Encoding, FeatureColumn, Missing, Schema, Task};
 use crate::error::{Error, Place, Result};
 use crate::scalar::Scalar;
 
@@ -69,13 +72,14 @@ impl Schema {
     /// numbers, too many categories, a missing value under [`Missing::Error`], a single class.
     pub fn infer<T: Scalar>(table: &Table<T>, options: &SchemaOptions) -> Result<(Schema, Vec<String>)> {
         let roles = Roles::find(table, options)?;
-        let rows = kept_rows(table, &roles.used(), options.missing);
-        if rows.is_empty() {
+        let rows = KeptRows::of(table, &roles.used(), options.missing);
+        if rows.len() == 0 {
             let place = Place::file(table.file());
             let help = "--missing mean fills them in; --drop leaves out a column that is mostly empty";
             return Err(Error::data(place, "every row has a missing value", help));
         }
-        let mut inference = Inference { table, options, rows, notes: Vec::new() };
+        let means = if options.missing == Missing::Mean { table.means() } else { Vec::new() };
+        let mut inference = Inference { table, options, rows, means, notes: Vec::new() };
         let (task, classes) = inference.target(roles.target)?;
         let columns = roles.features.iter().map(|&c| inference.feature(c)).collect::<Result<Vec<_>>>()?;
         if columns.is_empty() {
@@ -166,7 +170,9 @@ struct Inference<'a, T> {
     table: &'a Table<T>,
     options: &'a SchemaOptions,
     /// The rows that are used.
-    rows: Vec<usize>,
+    rows: KeptRows,
+    /// The mean of each column, where it fills in missing values; then all rows are used.
+    means: Vec<f64>,
     notes: Vec<String>,
 }
 
@@ -210,34 +216,21 @@ impl<T: Scalar> Inference<'_, T> {
             let frequent = values.iter().rev().max_by_key(|value| counts[*value]).cloned();
             Encoding::OneHot { values, fill: frequent.filter(|_| fill) }
         } else {
-            let mean = self.mean(index);
-            Encoding::Number { fill: fill.then_some(mean) }
+            Encoding::Number { fill: self.means.get(index).copied() }
         };
         Ok(FeatureColumn { name: column.name.clone(), encoding })
     }
 
     /// How often each value occurs in the rows used.
     fn counts(&self, index: usize) -> HashMap<String, usize> {
-        let mut counts = HashMap::new();
-        for cell in self.used_cells(index) {
-            if let Some(text) = category(self.table, index, cell) {
-                *counts.entry(text).or_insert(0) += 1;
-            }
-        }
-        counts
+        let mut tally = Tally::new(&self.table.column(index).texts);
+        self.used_cells(index).for_each(|cell| tally.add(cell));
+        tally.counts()
     }
 
     fn used_cells(&self, index: usize) -> impl Iterator<Item = CellContent<T>> + '_ {
         let mut cursor = Default::default();
-        self.rows.iter().map(move |&row| self.table.cell(row, index, &mut cursor))
-    }
-
-    /// The mean of a column's numbers, kept from overflowing by dividing first.
-    fn mean(&self, index: usize) -> f64 {
-        let count = self.table.column(index).numbers as f64;
-        self.used_cells(index)
-            .map(|cell| if let CellContent::Number(value) = cell { value.as_f64() / count } else { 0.0 })
-            .sum()
+        self.rows.iter().map(move |row| self.table.cell(row, index, &mut cursor))
     }
 
     fn check_categories(&self, column: &Column, counts: &HashMap<String, usize>) -> Result<()> {
@@ -266,14 +259,17 @@ impl<T: Scalar> Inference<'_, T> {
             return Ok((Task::Regression, Vec::new()));
         }
         let is_text = self.is_text(index)?;
-        if role == TargetRole::Auto && !is_text {
-            let Some(values) = self.few_values(index) else { return Ok((Task::Regression, Vec::new())) };
+        let counts = if role == TargetRole::Auto && !is_text {
+            let Some(counts) = self.few_values(index) else { return Ok((Task::Regression, Vec::new())) };
+            let values = in_order(counts.keys().cloned());
             if values != ["0", "1"] {
                 self.note_class_codes(index, &values);
                 return Ok((Task::Regression, Vec::new()));
             }
-        }
-        let counts = self.counts(index);
+            counts
+        } else {
+            self.counts(index)
+        };
         self.check_class_count(column, &counts)?;
         let classes = in_order(counts.into_keys());
         let two = classes.len() == 2;
@@ -306,19 +302,16 @@ impl<T: Scalar> Inference<'_, T> {
         Ok(())
     }
 
-    /// The different values of a column of numbers, in order; `None` if there are more than the limit.
-    fn few_values(&self, index: usize) -> Option<Vec<String>> {
-        let mut values = Vec::new();
+    /// The different values of a column of numbers, and how often they occur; `None` if there are more than the limit.
+    fn few_values(&self, index: usize) -> Option<HashMap<String, usize>> {
+        let mut tally = Tally::new(&self.table.column(index).texts);
         for cell in self.used_cells(index) {
-            let CellContent::Number(value) = cell else { continue };
-            if !values.contains(&value) {
-                values.push(value);
-            }
-            if values.len() > CODES {
+            tally.add(cell);
+            if tally.numbers() > CODES {
                 return None;
             }
         }
-        Some(in_order(values.into_iter().map(|value| (value + T::zero()).to_string())))
+        Some(tally.counts())
     }
 
     /// Remarks on a target of few whole numbers: it may be classes.

@@ -1,8 +1,10 @@
 //! Standardising: every feature to mean 0 and standard deviation 1, and back into a model's weights.
 
 use ndarray::{Array1, Array2};
+use rayon::prelude::*;
 
 use super::dataset::Dataset;
+use super::moments::{Moments, block_rows};
 use crate::error::{Error, Result};
 use crate::model::Linear;
 use crate::scalar::Scalar;
@@ -29,44 +31,26 @@ impl Standardizer {
     }
 
     fn measure<T: Scalar>(data: &Dataset<T>, centred: bool) -> Self {
-        let (rows, width) = data.features().dim();
-        let n = rows as f64;
-        // Dividing by the largest magnitude first keeps the squares of huge and tiny values finite.
-        let mut largest = vec![0.0_f64; width];
-        let mut constant = vec![true; width];
-        let first = data.row(0);
-        for row in 0..rows {
-            for (c, &x) in data.row(row).iter().enumerate() {
-                largest[c] = largest[c].max(x.as_f64().abs());
-                constant[c] &= x == first[c];
-            }
+        let width = data.features().ncols();
+        if width == 0 {
+            return Standardizer { shift: Vec::new(), factor: Vec::new() };
         }
-        let unit: Vec<f64> = largest.iter().map(|&m| if m > 0.0 { m } else { 1.0 }).collect();
-        let mut mean = vec![0.0; width];
-        if centred {
-            for row in 0..rows {
-                for (c, &x) in data.row(row).iter().enumerate() {
-                    mean[c] += x.as_f64() / unit[c];
-                }
-            }
-            mean.iter_mut().for_each(|mean| *mean /= n);
-        }
-        let mut squares = vec![0.0; width];
-        for row in 0..rows {
-            for (c, &x) in data.row(row).iter().enumerate() {
-                let d = x.as_f64() / unit[c] - mean[c];
-                squares[c] += d * d;
-            }
-        }
-        let factor = (0..width).map(|c| {
-            let deviation = (squares[c] / n).sqrt();
-            // What is left of a constant that was rounded in different ways is no feature.
-            let rounded = deviation < 16.0 * T::epsilon().as_f64();
-            let nothing = if centred { constant[c] || rounded } else { largest[c] == 0.0 };
-            let factor = 1.0 / (deviation * unit[c]);
-            if nothing || !factor.is_finite() { 0.0 } else { factor }
-        });
-        Standardizer { factor: factor.collect(), shift: mean.iter().zip(&unit).map(|(m, u)| m * u).collect() }
+        // The blocks and the order they are added in do not depend on the threads, so the bits do not either.
+        let size = block_rows(width) * width;
+        let blocks: Vec<Moments> = if data.all_features().len() <= size {
+            vec![Moments::of(data.all_features(), width)]
+        } else {
+            data.all_features().par_chunks(size).map(|block| Moments::of(block, width)).collect()
+        };
+        let moments = blocks.into_iter().reduce(Moments::with).expect("a data set has rows");
+        Standardizer::of_moments(&moments, centred, T::epsilon().as_f64())
+    }
+
+    /// From what is known of the features; see [`Moments::factors`].
+    pub(crate) fn of_moments(moments: &Moments, centred: bool, epsilon: f64) -> Self {
+        let factor = moments.factors(centred, epsilon);
+        let shift = if centred { moments.means() } else { vec![0.0; factor.len()] };
+        Standardizer { shift, factor }
     }
 
     /// The indices of the features that are constant.
@@ -83,10 +67,23 @@ impl Standardizer {
             let found = data.features().dim();
             return Err(Error::shape("features", &[found.0, self.factor.len()], &[found.0, found.1]));
         }
-        for row in 0..data.rows() {
-            for (x, (shift, factor)) in data.row_mut(row).iter_mut().zip(self.shift.iter().zip(&self.factor)) {
-                *x = T::from_f64((x.as_f64() - shift) * factor);
+        let width = self.factor.len();
+        if width == 0 {
+            return Ok(());
+        }
+        let block = |block: &mut [T]| {
+            for row in block.chunks_exact_mut(width) {
+                for ((x, shift), factor) in row.iter_mut().zip(&self.shift).zip(&self.factor) {
+                    *x = T::from_f64((x.as_f64() - shift) * factor);
+                }
             }
+        };
+        let size = block_rows(width) * width;
+        let all = data.all_features_mut();
+        if all.len() <= size {
+            block(all)
+        } else {
+            all.par_chunks_mut(size).for_each(block)
         }
         Ok(())
     }

@@ -53,16 +53,16 @@ impl MissingMarkers {
         self.words.iter().any(|word| word == cell)
     }
 
+    /// Whether a number is missing.
+    pub(crate) fn is_missing_number<T: Scalar>(&self, value: T) -> bool {
+        self.numbers.iter().any(|&marker| T::from_f64(marker) == value)
+    }
+
     /// What the cell holds.
     pub(crate) fn content<'a, T: Scalar>(&self, cell: &'a str) -> Content<'a, T> {
         match parse_number::<T>(cell) {
-            Some(value) => {
-                if self.numbers.iter().any(|&marker| T::from_f64(marker) == value) {
-                    Content::Missing
-                } else {
-                    Content::Number(value)
-                }
-            }
+            Some(value) if self.is_missing_number(value) => Content::Missing,
+            Some(value) => Content::Number(value),
             None if self.is_missing_word(cell) => Content::Missing,
             None => Content::Text(cell),
         }

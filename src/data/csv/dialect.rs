@@ -1,7 +1,7 @@
 //! Finds a file's delimiter and header.
 
 use super::cell::parse_number;
-use super::lexer::{Fault, Lexer, Syntax};
+use super::lexer::{Lexer, Syntax};
 
 /// The delimiters looked for, in order of preference.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -37,15 +37,37 @@ impl Dialect {
     }
 }
 
+/// The beginning of a file, by which its dialect is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beginning<'a> {
+    pub bytes: &'a [u8],
+    /// Whether it is the whole file.
+    pub whole: bool,
+}
+
+impl Beginning<'_> {
+    /// The first records. Nothing is said of one that cannot be read to its end.
+    fn records(&self, syntax: Syntax, most: usize) -> Vec<Vec<String>> {
+        let mut lexer = Lexer::of_part(self.bytes, syntax);
+        let (mut cells, mut records) = (Vec::new(), Vec::new());
+        while records.len() < most && lexer.next_record(&mut cells).unwrap_or(false) {
+            if !self.whole && lexer.position() == self.bytes.len() {
+                break;
+            }
+            records.push(cells.iter().map(|&cell| lexer.text_lossy(cell)).collect());
+        }
+        records
+    }
+}
+
 /// The delimiter under which most records have one number of cells, and then the largest number of cells.
 ///
 /// One that cannot be read to the end, because of its quotes, counts for what was read.
-pub(crate) fn detect_delimiter(text: &str, comment: Option<u8>) -> u8 {
+pub(crate) fn detect_delimiter(beginning: Beginning<'_>, comment: Option<u8>) -> u8 {
     let mut best = (DELIMITERS[0], (0.0, 0));
     for delimiter in DELIMITERS {
-        let widths: Vec<usize> =
-            sample(text, Syntax { delimiter, comment }).0.iter().map(|record| record.len()).collect();
-        let score = consistency(&widths);
+        let records = beginning.records(Syntax { delimiter, comment }, SAMPLE);
+        let score = consistency(&records.iter().map(Vec::len).collect::<Vec<_>>());
         if score > best.1 {
             best = (delimiter, score);
         }
@@ -66,8 +88,8 @@ fn consistency(widths: &[usize]) -> (f64, usize) {
 ///
 /// It does not if one of its cells is a number. It does if below one of its cells all present values are numbers,
 /// or, in a file of text alone, if its cells differ from each other and none recurs below.
-pub(crate) fn detect_header(text: &str, syntax: Syntax, is_missing: impl Fn(&str) -> bool) -> bool {
-    let (records, _) = sample(text, syntax);
+pub(crate) fn detect_header(beginning: Beginning<'_>, syntax: Syntax, is_missing: impl Fn(&str) -> bool) -> bool {
+    let records = beginning.records(syntax, SAMPLE);
     let Some((first, below)) = records.split_first() else { return false };
     let is_number = |cell: &str| parse_number::<f64>(cell).is_some();
     if first.iter().any(|cell| is_number(cell)) {
@@ -84,26 +106,22 @@ pub(crate) fn detect_header(text: &str, syntax: Syntax, is_missing: impl Fn(&str
     })
 }
 
-/// The first records, and what stopped the reading.
-fn sample(text: &str, syntax: Syntax) -> (Vec<Vec<String>>, Option<Fault>) {
-    let mut lexer = Lexer::new(text, syntax);
-    let mut records = Vec::new();
-    while records.len() < SAMPLE {
-        match lexer.next_record() {
-            Ok(true) => records.push(lexer.cells().iter().map(|&cell| lexer.text(cell).into_owned()).collect()),
-            Ok(false) => break,
-            Err(fault) => return (records, Some(fault)),
-        }
-    }
-    (records, None)
+/// Whether the first record has a cell that is one of these names.
+pub(crate) fn has_cell_of(beginning: Beginning<'_>, syntax: Syntax, names: &[String]) -> bool {
+    let first = beginning.records(syntax, 1);
+    first.iter().flatten().any(|cell| names.iter().any(|name| cell.trim() == name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn whole(text: &str) -> Beginning<'_> {
+        Beginning { bytes: text.as_bytes(), whole: true }
+    }
+
     fn header(text: &str) -> bool {
-        detect_header(text, Syntax { delimiter: b',', comment: None }, |cell| cell.is_empty() || cell == "NA")
+        detect_header(whole(text), Syntax { delimiter: b',', comment: None }, |cell| cell.is_empty() || cell == "NA")
     }
 
     #[test]
@@ -118,7 +136,7 @@ mod tests {
             ("a;b;c\n1;2;3\n4;5\n6;7;8\n", b';'),
         ];
         for (text, delimiter) in cases {
-            assert_eq!(detect_delimiter(text, None), delimiter, "{text:?}");
+            assert_eq!(detect_delimiter(whole(text), None), delimiter, "{text:?}");
         }
     }
 

@@ -4,14 +4,25 @@
 //! opened, or what line a file with CR line ends is at; all three are needed for exact messages.
 
 use std::borrow::Cow;
+use std::str;
 
-use memchr::{memchr, memchr3};
+use memchr::{memchr, memchr2, memchr2_iter, memchr3};
+
+use super::number;
+use crate::scalar::Scalar;
 
 /// The two characters that shape the records.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Syntax {
     pub delimiter: u8,
     pub comment: Option<u8>,
+}
+
+impl Syntax {
+    /// A space or tab that is not the delimiter.
+    fn is_space(self, byte: u8) -> bool {
+        (byte == b' ' || byte == b'\t') && byte != self.delimiter
+    }
 }
 
 /// One cell of a record: where its text stands, without quotes and surrounding spaces.
@@ -21,6 +32,8 @@ pub(crate) struct Cell {
     end: usize,
     /// Whether `""` inside it stands for `"`.
     escaped: bool,
+    /// The line on which it begins.
+    line: u64,
 }
 
 /// What stops the cutting.
@@ -30,48 +43,32 @@ pub(crate) enum Fault {
     UnterminatedQuote { line: u64 },
     /// Text between a closing quote and the next delimiter.
     TextAfterQuote { line: u64 },
+    /// A byte that no text has: 0, or one that is not UTF-8.
+    NotText { line: u64, byte: u8 },
+    /// A record of another length.
+    Ragged { line: u64, cells: usize },
 }
 
 /// Reads records one after another.
 pub(crate) struct Lexer<'a> {
-    text: &'a str,
+    bytes: &'a [u8],
     syntax: Syntax,
     at: usize,
     /// The line of `at`, from 1.
     line: u64,
-    cells: Vec<Cell>,
-    /// The line on which the record in `cells` begins.
-    pub record_line: u64,
+    /// Whether bytes that no cell shows must be text too.
+    strict: bool,
 }
 
 impl<'a> Lexer<'a> {
-    pub(crate) fn new(text: &'a str, syntax: Syntax) -> Self {
-        Lexer { text, syntax, at: 0, line: 1, cells: Vec::new(), record_line: 1 }
+    /// For all of the records in `bytes`, or the last ones: each byte is to be text.
+    pub(crate) fn new(bytes: &'a [u8], syntax: Syntax) -> Self {
+        Lexer { bytes, syntax, at: 0, line: 1, strict: true }
     }
 
-    /// Reads the next record that is neither blank nor a comment; `false` at the end.
-    pub(crate) fn next_record(&mut self) -> Result<bool, Fault> {
-        self.cells.clear();
-        self.skip_blank_lines_and_comments();
-        if self.at >= self.text.len() {
-            return Ok(false);
-        }
-        self.record_line = self.line;
-        loop {
-            self.read_cell()?;
-            match self.bytes().get(self.at) {
-                Some(&byte) if byte == self.syntax.delimiter => self.at += 1,
-                _ => {
-                    self.skip_line_end();
-                    return Ok(true);
-                }
-            }
-        }
-    }
-
-    /// The cells of the record last read.
-    pub(crate) fn cells(&self) -> &[Cell] {
-        &self.cells
+    /// For bytes that may end anywhere, inside a character too.
+    pub(crate) fn of_part(bytes: &'a [u8], syntax: Syntax) -> Self {
+        Lexer { strict: false, ..Lexer::new(bytes, syntax) }
     }
 
     /// How many bytes have been read.
@@ -79,43 +76,125 @@ impl<'a> Lexer<'a> {
         self.at
     }
 
-    /// The text of a cell.
-    pub(crate) fn text(&self, cell: Cell) -> Cow<'a, str> {
-        let text = &self.text[cell.start..cell.end];
-        if cell.escaped { Cow::Owned(text.replace("\"\"", "\"")) } else { Cow::Borrowed(text) }
+    /// The line reached, from 1.
+    pub(crate) fn line(&self) -> u64 {
+        self.line
     }
 
-    fn bytes(&self) -> &'a [u8] {
-        self.text.as_bytes()
-    }
-
-    fn skip_blank_lines_and_comments(&mut self) {
-        while self.at < self.text.len() {
-            let rest = &self.bytes()[self.at..];
-            let blank = rest.iter().take_while(|&&b| self.is_space(b)).count();
-            let commented = self.syntax.comment.is_some_and(|comment| rest[0] == comment);
-            match rest.get(blank) {
-                _ if commented => self.at = self.end_of_line(),
-                None | Some(b'\n' | b'\r') => self.at += blank,
-                Some(_) => return,
+    /// Skips blank lines and comments and stops on the next record; `false` at the end.
+    pub(crate) fn begin_record(&mut self) -> Result<bool, Fault> {
+        while let Some(&first) = self.bytes.get(self.at) {
+            if Some(first) == self.syntax.comment {
+                let end = memchr2(b'\n', b'\r', &self.bytes[self.at..]).map_or(self.bytes.len(), |n| self.at + n);
+                if self.strict {
+                    check_text(&self.bytes[self.at..end], self.line)?;
+                }
+                self.at = end;
+            } else {
+                let start = self.skip_spaces(self.at);
+                match self.bytes.get(start) {
+                    None | Some(b'\n' | b'\r') => self.at = start,
+                    Some(_) => return Ok(true),
+                }
             }
             self.skip_line_end();
         }
+        Ok(false)
     }
 
-    /// A space or tab that is not the delimiter.
-    fn is_space(&self, byte: u8) -> bool {
-        (byte == b' ' || byte == b'\t') && byte != self.syntax.delimiter
+    /// Reads one cell and stops on the delimiter or line end after it.
+    pub(crate) fn read_cell(&mut self) -> Result<Cell, Fault> {
+        let start = self.skip_spaces(self.at);
+        if self.bytes.get(start) == Some(&b'"') {
+            return self.read_quoted_cell(start + 1);
+        }
+        let rest = &self.bytes[start..];
+        let length = memchr3(self.syntax.delimiter, b'\n', b'\r', rest).unwrap_or(rest.len());
+        self.at = start + length;
+        let mut end = self.at;
+        while end > start && self.syntax.is_space(self.bytes[end - 1]) {
+            end -= 1;
+        }
+        Ok(Cell { start, end, escaped: false, line: self.line })
     }
 
-    fn end_of_line(&self) -> usize {
-        memchr::memchr2(b'\n', b'\r', &self.bytes()[self.at..]).map_or(self.text.len(), |n| self.at + n)
+    /// Reads the next cell if it is a finite number with neither quotes nor spaces after it. The delimiter must be
+    /// [no part of a number](number::is_part).
+    #[inline]
+    pub(crate) fn take_number<T: Scalar>(&mut self) -> Option<T> {
+        let start = self.skip_spaces(self.at);
+        if let Some((value, end)) = number::read_plain(self.bytes, start) {
+            if self.is_cell_end(end) {
+                self.at = end;
+                return Some(value);
+            }
+        }
+        self.take_any_number(start)
+    }
+
+    fn take_any_number<T: Scalar>(&mut self, start: usize) -> Option<T> {
+        let bytes = &self.bytes[start..];
+        // The parser would take "inf" and "nan" as well.
+        let first = bytes.iter().find(|b| !matches!(b, b'+' | b'-'))?;
+        if !first.is_ascii_digit() && *first != b'.' {
+            return None;
+        }
+        let (value, length) = T::parse_decimal_prefix(bytes)?;
+        if !value.is_finite() || !self.is_cell_end(start + length) {
+            return None;
+        }
+        self.at = start + length;
+        Some(value)
+    }
+
+    #[inline]
+    fn is_cell_end(&self, at: usize) -> bool {
+        match self.bytes.get(at) {
+            None | Some(b'\n' | b'\r') => true,
+            Some(&byte) => byte == self.syntax.delimiter,
+        }
+    }
+
+    /// Steps over the delimiter after a cell, or over the line end; whether there is another cell.
+    #[inline]
+    pub(crate) fn another_cell(&mut self) -> bool {
+        if self.bytes.get(self.at) == Some(&self.syntax.delimiter) {
+            self.at += 1;
+            return true;
+        }
+        self.skip_line_end();
+        false
+    }
+
+    /// Reads the next record into `cells`; `false` at the end.
+    pub(crate) fn next_record(&mut self, cells: &mut Vec<Cell>) -> Result<bool, Fault> {
+        cells.clear();
+        if !self.begin_record()? {
+            return Ok(false);
+        }
+        loop {
+            cells.push(self.read_cell()?);
+            if !self.another_cell() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// The text of a cell.
+    pub(crate) fn text(&self, cell: Cell) -> Result<Cow<'a, str>, Fault> {
+        let text = check_text(&self.bytes[cell.start..cell.end], cell.line)?;
+        Ok(if cell.escaped { Cow::Owned(text.replace("\"\"", "\"")) } else { Cow::Borrowed(text) })
+    }
+
+    /// The text of a cell, with replacement characters for what is none.
+    pub(crate) fn text_lossy(&self, cell: Cell) -> String {
+        let text = String::from_utf8_lossy(&self.bytes[cell.start..cell.end]);
+        if cell.escaped { text.replace("\"\"", "\"") } else { text.into_owned() }
     }
 
     /// Steps over one LF, CR or CRLF.
     fn skip_line_end(&mut self) {
-        let rest = &self.bytes()[self.at..];
-        let length = match rest {
+        let length = match &self.bytes[self.at..] {
             [b'\r', b'\n', ..] => 2,
             [b'\r' | b'\n', ..] => 1,
             _ => return,
@@ -124,31 +203,16 @@ impl<'a> Lexer<'a> {
         self.line += 1;
     }
 
-    /// Reads one cell and stops on the delimiter or line end after it.
-    fn read_cell(&mut self) -> Result<(), Fault> {
-        let bytes = self.bytes();
-        let start = self.skip_spaces(self.at);
-        if bytes.get(start) == Some(&b'"') {
-            return self.read_quoted_cell(start + 1);
-        }
-        let rest = &bytes[start..];
-        let length = memchr3(self.syntax.delimiter, b'\n', b'\r', rest).unwrap_or(rest.len());
-        self.at = start + length;
-        let mut end = self.at;
-        while end > start && self.is_space(bytes[end - 1]) {
-            end -= 1;
-        }
-        self.cells.push(Cell { start, end, escaped: false });
-        Ok(())
-    }
-
-    fn read_quoted_cell(&mut self, start: usize) -> Result<(), Fault> {
-        let bytes = self.bytes();
+    fn read_quoted_cell(&mut self, start: usize) -> Result<Cell, Fault> {
+        let bytes = self.bytes;
         let opened = self.line;
         let mut escaped = false;
         let mut at = start;
         let end = loop {
             let Some(length) = memchr(b'"', &bytes[at..]) else {
+                if self.strict {
+                    check_text(&bytes[start..], opened)?;
+                }
                 return Err(Fault::UnterminatedQuote { line: opened });
             };
             let quote = at + length;
@@ -158,25 +222,40 @@ impl<'a> Lexer<'a> {
             escaped = true;
             at = quote + 2;
         };
-        self.line += count_line_ends(&bytes[start..end]);
         self.at = self.skip_spaces(end + 1);
-        match bytes.get(self.at) {
-            None | Some(b'\n' | b'\r') => {}
-            Some(&byte) if byte == self.syntax.delimiter => {}
-            Some(_) => return Err(Fault::TextAfterQuote { line: self.line }),
+        self.line += count_line_ends(&bytes[start..end]);
+        if !self.is_cell_end(self.at) {
+            if self.strict {
+                check_text(&bytes[start..end], opened)?;
+            }
+            return Err(Fault::TextAfterQuote { line: self.line });
         }
-        self.cells.push(Cell { start, end, escaped });
-        Ok(())
+        Ok(Cell { start, end, escaped, line: opened })
     }
 
-    fn skip_spaces(&self, from: usize) -> usize {
-        from + self.bytes()[from..].iter().take_while(|&&b| self.is_space(b)).count()
+    #[inline]
+    fn skip_spaces(&self, mut from: usize) -> usize {
+        while self.bytes.get(from).is_some_and(|&byte| self.syntax.is_space(byte)) {
+            from += 1;
+        }
+        from
     }
+}
+
+/// The bytes as text, or the fault of the first that no text has. They begin on `line`.
+fn check_text(bytes: &[u8], line: u64) -> Result<&str, Fault> {
+    let nul = memchr(0, bytes);
+    let at = match (str::from_utf8(bytes), nul) {
+        (Ok(text), None) => return Ok(text),
+        (Ok(_), Some(nul)) => nul,
+        (Err(error), nul) => error.valid_up_to().min(nul.unwrap_or(usize::MAX)),
+    };
+    Err(Fault::NotText { line: line + count_line_ends(&bytes[..at]), byte: bytes[at] })
 }
 
 /// Line ends in `bytes`: LF, CR, and CRLF as one.
 pub(crate) fn count_line_ends(bytes: &[u8]) -> u64 {
-    let ends = memchr::memchr2_iter(b'\n', b'\r', bytes);
+    let ends = memchr2_iter(b'\n', b'\r', bytes);
     ends.filter(|&at| !(bytes[at] == b'\n' && at > 0 && bytes[at - 1] == b'\r')).count() as u64
 }
 
@@ -188,11 +267,11 @@ mod tests {
     const COMMA: Syntax = Syntax { delimiter: b',', comment: None };
 
     fn read(text: &str, syntax: Syntax) -> Result<Vec<(u64, Vec<String>)>, Fault> {
-        let mut lexer = Lexer::new(text, syntax);
-        let mut records = Vec::new();
-        while lexer.next_record()? {
-            let cells = lexer.cells().iter().map(|&cell| lexer.text(cell).into_owned()).collect();
-            records.push((lexer.record_line, cells));
+        let mut lexer = Lexer::new(text.as_bytes(), syntax);
+        let (mut cells, mut records) = (Vec::new(), Vec::new());
+        while lexer.next_record(&mut cells)? {
+            let texts = cells.iter().map(|&cell| Ok(lexer.text(cell)?.into_owned())).collect::<Result<_, _>>()?;
+            records.push((cells[0].line, texts));
         }
         Ok(records)
     }

@@ -1,14 +1,23 @@
 //! CSV in: dialect, types and cells, with the line of every row.
 
+mod block;
 mod cell;
+mod column;
 mod dialect;
 mod lexer;
+mod lines;
+mod number;
+mod reader;
 mod source;
 mod table;
+mod turns;
 
 pub use cell::DEFAULT_MISSING;
 pub use dialect::Dialect;
-pub use table::{CsvOptions, Table};
+pub use reader::CsvOptions;
+pub use table::Table;
 
 pub(crate) use cell::why_not_a_number;
-pub(crate) use table::{CellContent, Column, Cursor, list};
+pub(crate) use column::{CellContent, Column};
+pub(crate) use lines::RowLines;
+pub(crate) use table::{Cursor, list};

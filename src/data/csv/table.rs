@@ -1,41 +1,15 @@
 //! A CSV file in memory: numbers as one matrix, everything else beside it.
 
-use std::collections::HashMap;
 use std::path::Path;
 
-use super::cell::{Content, DEFAULT_MISSING, MissingMarkers};
-use super::dialect::{Dialect, detect_delimiter, detect_header};
-use super::lexer::{Fault, Lexer};
-use super::source;
+use super::block::Block;
+use super::column::{CellContent, Column, MISSING, Texts};
+use super::dialect::Dialect;
+use super::lines::RowLines;
+use super::reader::{Before, CsvOptions, Reader};
+use crate::data::kept::KeptRows;
 use crate::error::{Error, Place, Result};
 use crate::scalar::Scalar;
-
-/// How to read a CSV file. What is not given is detected.
-#[derive(Debug, Clone)]
-pub struct CsvOptions {
-    /// The byte between cells. Default: detected among `,`, `;`, tab and `|`.
-    pub delimiter: Option<u8>,
-    /// Whether the first record names the columns. Default: detected.
-    pub header: Option<bool>,
-    /// Names that make a first record which has one of them a header, when `header` is not given. Default: none.
-    pub expected_names: Vec<String>,
-    /// The byte that starts a comment line. Default: none.
-    pub comment: Option<u8>,
-    /// The cells that are missing values, besides the empty cell. Default: [`DEFAULT_MISSING`].
-    pub missing_markers: Vec<String>,
-}
-
-impl Default for CsvOptions {
-    fn default() -> Self {
-        CsvOptions {
-            delimiter: None,
-            header: None,
-            expected_names: Vec::new(),
-            comment: None,
-            missing_markers: DEFAULT_MISSING.map(str::to_owned).to_vec(),
-        }
-    }
-}
 
 /// A CSV file in memory.
 #[derive(Debug, Clone)]
@@ -45,82 +19,22 @@ pub struct Table<T> {
     columns: Vec<Column>,
     /// `[rows, columns]`, row by row; NaN where the cell is not a number.
     numbers: Vec<T>,
-    /// The line of each row, from 1.
-    lines: Vec<u64>,
-}
-
-/// What one column holds besides numbers.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Column {
-    pub name: String,
-    /// How many cells are numbers.
-    pub numbers: usize,
-    /// How many cells are missing.
-    pub missing: usize,
-    /// The different texts, in the order they were met.
-    pub texts: Vec<String>,
-    codes: HashMap<String, u32>,
-    /// Row and code of each cell that is not a number, in row order.
-    others: Vec<(u32, u32)>,
-}
-
-/// The code of a missing cell.
-const MISSING: u32 = u32::MAX;
-
-/// What a cell of a table holds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum CellContent<T> {
-    Number(T),
-    Missing,
-    /// An index into the column's texts.
-    Text(u32),
+    lines: RowLines,
 }
 
 /// How far a walk down a column has come among the cells that are not numbers.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Cursor(usize);
+pub(crate) struct Cursor(Option<usize>);
 
-impl Column {
-    /// How many cells are text.
-    pub(crate) fn text_count(&self) -> usize {
-        self.others.len() - self.missing
-    }
-
-    /// The rows whose cells are missing.
-    pub(crate) fn missing_rows(&self) -> impl Iterator<Item = usize> + '_ {
-        self.others.iter().filter(|(_, code)| *code == MISSING).map(|(row, _)| *row as usize)
-    }
-
-    /// The rows whose cells are text, with the text.
-    pub(crate) fn text_rows(&self) -> impl Iterator<Item = (usize, &str)> + '_ {
-        let texts = self.others.iter().filter(|(_, code)| *code != MISSING);
-        texts.map(|(row, code)| (*row as usize, self.texts[*code as usize].as_str()))
-    }
-
-    fn note<T: Scalar>(&mut self, row: u32, content: Content<'_, T>) -> T {
-        match content {
-            Content::Number(value) => {
-                self.numbers += 1;
-                return value;
-            }
-            Content::Missing => {
-                self.missing += 1;
-                self.others.push((row, MISSING));
-            }
-            Content::Text(text) => {
-                let code = match self.codes.get(text) {
-                    Some(&code) => code,
-                    None => {
-                        let code = self.texts.len() as u32;
-                        self.codes.insert(text.to_owned(), code);
-                        self.texts.push(text.to_owned());
-                        code
-                    }
-                };
-                self.others.push((row, code));
-            }
+impl Cursor {
+    /// The code of the cell in this row, among those of the cells that are not numbers. Rows are in ascending order.
+    fn seek(&mut self, others: &[(u32, u32)], row: usize) -> Option<u32> {
+        // A walk may begin anywhere.
+        let at = self.0.get_or_insert_with(|| others.partition_point(|(other, _)| (*other as usize) < row));
+        while others.get(*at).is_some_and(|(other, _)| (*other as usize) < row) {
+            *at += 1;
         }
-        T::nan()
+        others.get(*at).filter(|(other, _)| *other as usize == row).map(|(_, code)| *code)
     }
 }
 
@@ -131,8 +45,7 @@ impl<T: Scalar> Table<T> {
     /// [`Io`](crate::ErrorKind::Io), or [`Data`](crate::ErrorKind::Data) with the line: bytes that are not UTF-8, a
     /// row of another length, a quote that never closes, no rows.
     pub fn read(path: impl AsRef<Path>, options: &CsvOptions) -> Result<Self> {
-        let path = path.as_ref();
-        Table::parse(&path.to_string_lossy(), &source::read(path)?, options)
+        Table::from_reader(Reader::open(path.as_ref(), options)?)
     }
 
     /// Reads CSV text; `file` is what messages call it.
@@ -140,61 +53,28 @@ impl<T: Scalar> Table<T> {
     /// # Errors
     /// As [`read`](Table::read).
     pub fn parse(file: &str, text: &str, options: &CsvOptions) -> Result<Self> {
-        if text.trim().is_empty() {
-            return Err(Error::data(Place::file(file), "the file is empty", "a CSV file has a row on each line"));
-        }
-        let markers = MissingMarkers::new(&options.missing_markers);
-        let comment = options.comment;
-        let delimiter = options.delimiter.unwrap_or_else(|| detect_delimiter(text, comment));
-        let mut dialect = Dialect { delimiter, header: false, comment };
-        dialect.header = options.header.unwrap_or_else(|| {
-            has_cell_of(text, &dialect, &options.expected_names)
-                || detect_header(text, dialect.syntax(), |cell| markers.is_missing_word(cell))
-        });
+        Table::from_reader(Reader::new(file, Box::new(text.as_bytes()), Some(text.len() as u64), options)?)
+    }
 
-        let mut lexer = Lexer::new(text, dialect.syntax());
-        let fault = |fault| fault_error(file, fault);
-        let mut columns: Vec<Column> = Vec::new();
-        let mut numbers = Vec::new();
-        let mut lines = Vec::new();
-        let mut first_line = 0;
-        while lexer.next_record().map_err(fault)? {
-            let record = lexer.cells();
-            if columns.is_empty() {
-                first_line = lexer.record_line;
-                let name = |(c, &cell)| match lexer.text(cell).trim() {
-                    name if dialect.header && !name.is_empty() => name.to_owned(),
-                    _ => format!("c{}", c + 1),
-                };
-                let named = record.iter().enumerate().map(name);
-                columns = named.map(|name| Column { name, ..Column::default() }).collect();
-                if dialect.header {
-                    continue;
-                }
-            }
-            if record.len() != columns.len() {
-                return Err(ragged(file, &dialect, lexer.record_line, record.len(), (first_line, columns.len())));
-            }
-            let row = u32::try_from(lines.len()).map_err(|_| {
-                let place = Place::file(file).at_line(lexer.record_line);
-                Error::data(place, "more than 4294967295 rows", "train on a part of the file")
-            })?;
-            for (&cell, column) in record.iter().zip(&mut columns) {
-                numbers.push(column.note(row, markers.content(&lexer.text(cell))));
-            }
-            lines.push(lexer.record_line);
-            if lines.len() == RESERVE_AFTER {
-                // By now the length of a row is known well enough to guess the rest of the file.
-                let rows = text.len() / (lexer.position() / RESERVE_AFTER).max(1);
-                numbers.reserve(rows.saturating_sub(RESERVE_AFTER) * columns.len());
-            }
+    /// Reads what was opened.
+    pub(crate) fn from_reader(reader: Reader<'_>) -> Result<Self> {
+        let mut growing = Growing {
+            numbers: Vec::new(),
+            lines: RowLines::default(),
+            columns: reader.names.iter().cloned().map(Column::named).collect(),
+            texts: vec![Texts::default(); reader.names.len()],
+            length: reader.length,
+        };
+        let (file, dialect) = (reader.file.clone(), reader.dialect);
+        reader.read(|block, before| {
+            growing.append(block, before);
+            Ok(())
+        })?;
+        let Growing { numbers, lines, mut columns, texts, .. } = growing;
+        for (column, texts) in columns.iter_mut().zip(texts) {
+            column.finish(lines.len(), texts);
         }
-        if lines.is_empty() {
-            let help = if dialect.header { "if the first line is data, add --no-header" } else { "" };
-            let what = if dialect.header { "a header, but no rows below it" } else { "no rows" };
-            return Err(Error::data(Place::file(file), what, help));
-        }
-        Ok(Table { file: file.to_owned(), dialect, columns, numbers, lines })
+        Ok(Table { file, dialect, columns, numbers, lines })
     }
 
     /// What messages call the file.
@@ -223,8 +103,8 @@ impl<T: Scalar> Table<T> {
     }
 
     /// The line of each row, from 1.
-    pub fn lines(&self) -> &[u64] {
-        &self.lines
+    pub fn lines(&self) -> impl ExactSizeIterator<Item = u64> {
+        self.lines.iter()
     }
 
     /// The index of the only column of this name.
@@ -271,25 +151,100 @@ impl<T: Scalar> Table<T> {
 
     /// What a cell holds. For each column there is a cursor, and rows are asked for in ascending order.
     pub(crate) fn cell(&self, row: usize, column: usize, cursor: &mut Cursor) -> CellContent<T> {
-        let others = &self.columns[column].others;
-        while others.get(cursor.0).is_some_and(|(other, _)| (*other as usize) < row) {
-            cursor.0 += 1;
+        let others = self.columns[column].others();
+        match cursor.seek(others, row) {
+            Some(code) => CellContent::of_code(code),
+            None => CellContent::Number(self.row_numbers(row)[column]),
         }
-        match others.get(cursor.0) {
-            Some(&(other, MISSING)) if other as usize == row => CellContent::Missing,
-            Some(&(other, code)) if other as usize == row => CellContent::Text(code),
-            _ => CellContent::Number(self.row_numbers(row)[column]),
+    }
+
+    /// The lines of the rows kept.
+    pub(crate) fn row_lines(&self, keep: &KeptRows) -> RowLines {
+        match keep {
+            KeptRows::All(_) => self.lines.clone(),
+            KeptRows::Some(rows) => rows.iter().map(|&row| self.lines.line(row as usize)).collect(),
         }
+    }
+
+    /// The mean of each column's numbers, kept from overflowing by dividing first.
+    pub(crate) fn means(&self) -> Vec<f64> {
+        let mut means = vec![0.0; self.columns.len()];
+        for row in self.numbers.chunks_exact(self.columns.len()) {
+            for ((mean, value), column) in means.iter_mut().zip(row).zip(&self.columns) {
+                if !value.is_nan() {
+                    *mean += value.as_f64() / column.numbers as f64;
+                }
+            }
+        }
+        means
+    }
+
+    /// The numbers of some columns, `[rows, columns]`, in the rows kept, with what missing cells become in each. The
+    /// columns are no more than the table's; rows are moved within the table's memory.
+    pub(crate) fn into_numbers(mut self, columns: &[usize], fills: &[Option<T>], keep: &KeptRows) -> Vec<T> {
+        let (from_width, width) = (self.columns.len(), columns.len());
+        assert!(width <= from_width, "rows would be written over before they are read");
+        for (&column, fill) in columns.iter().zip(fills) {
+            let Some(fill) = *fill else { continue };
+            for row in self.columns[column].missing_rows() {
+                self.numbers[row * from_width + column] = fill;
+            }
+        }
+        let neighbours = columns.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        let mut row_copy = Vec::with_capacity(from_width);
+        for index in 0..keep.len() {
+            let (from, to) = (keep.row(index) * from_width, index * width);
+            if neighbours {
+                let from = from + columns.first().map_or(0, |&first| first);
+                self.numbers.copy_within(from..from + width, to);
+                continue;
+            }
+            row_copy.clear();
+            row_copy.extend_from_slice(&self.numbers[from..from + from_width]);
+            for (number, &column) in self.numbers[to..to + width].iter_mut().zip(columns) {
+                *number = row_copy[column];
+            }
+        }
+        self.numbers.truncate(keep.len() * width);
+        self.numbers
     }
 
     /// The place of a cell.
     pub(crate) fn place(&self, row: usize, column: usize) -> Place {
-        Place::file(&self.file).at_line(self.lines[row]).in_column(&self.columns[column].name)
+        Place::file(&self.file).at_line(self.lines.line(row)).in_column(&self.columns[column].name)
     }
 }
 
-/// Rows after which the length of the whole is estimated.
-const RESERVE_AFTER: usize = 1000;
+/// A table that blocks are added to.
+struct Growing<T> {
+    numbers: Vec<T>,
+    lines: RowLines,
+    columns: Vec<Column>,
+    /// The texts of each column.
+    texts: Vec<Texts>,
+    /// The length of the file in bytes, where it is known.
+    length: Option<u64>,
+}
+
+impl<T: Scalar> Growing<T> {
+    fn append(&mut self, block: &Block<T>, before: Before) {
+        if let (0, Some(length)) = (before.rows, self.length) {
+            // Room that is not used is never touched, and costs nothing.
+            let blocks = length as f64 / block.bytes.max(1) as f64;
+            self.numbers.reserve_exact((block.numbers.len() as f64 * blocks * 1.02) as usize);
+        }
+        self.numbers.extend_from_slice(&block.numbers);
+        self.lines.append(&block.lines, before.lines);
+        // What each column calls the texts of the block's column.
+        let rename = |(texts, block): (&mut Texts, &Texts)| block.list().iter().map(|text| texts.code(text)).collect();
+        let codes: Vec<Vec<u32>> = self.texts.iter_mut().zip(&block.texts).map(rename).collect();
+        for other in &block.others {
+            let column = other.column as usize;
+            let code = if other.code == MISSING { MISSING } else { codes[column][other.code as usize] };
+            self.columns[column].note(before.rows as u32 + other.row, code);
+        }
+    }
+}
 
 /// Names in a row, the first twenty of them.
 pub(crate) fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
@@ -300,35 +255,6 @@ pub(crate) fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String 
         list.push_str(&format!(" and {} more", count - SHOWN));
     }
     list
-}
-
-/// Whether the first record has a cell that is one of these names.
-fn has_cell_of(text: &str, dialect: &Dialect, names: &[String]) -> bool {
-    let mut lexer = Lexer::new(text, dialect.syntax());
-    let read = lexer.next_record().unwrap_or(false);
-    read && lexer.cells().iter().any(|&cell| names.iter().any(|name| lexer.text(cell).trim() == name))
-}
-
-fn ragged(file: &str, dialect: &Dialect, line: u64, cells: usize, first: (u64, usize)) -> Error {
-    let plural = if cells == 1 { "" } else { "s" };
-    let what = format!("{cells} cell{plural} where line {} has {}", first.0, first.1);
-    let help = format!(
-        "the delimiter is taken to be {}; if that is wrong give --delimiter, and quote cells that contain it",
-        dialect.delimiter_name()
-    );
-    Error::data(Place::file(file).at_line(line), what, help)
-}
-
-fn fault_error(file: &str, fault: Fault) -> Error {
-    let (line, what, help) = match fault {
-        Fault::UnterminatedQuote { line } => {
-            (line, "a quote opens here and never closes", "close it, or write a quote inside a cell as \"\"")
-        }
-        Fault::TextAfterQuote { line } => {
-            (line, "text after a closing quote", "write a quote inside a quoted cell as \"\"")
-        }
-    };
-    Error::data(Place::file(file).at_line(line), what, help)
 }
 
 #[cfg(test)]
@@ -352,7 +278,7 @@ mod tests {
             [CellContent::Text(0), CellContent::Text(1), CellContent::Missing, CellContent::Text(0)]
         );
         assert_eq!((table.column(0).numbers, table.column(0).missing, table.column(1).text_count()), (3, 1, 3));
-        assert_eq!(table.lines(), [2, 3, 4, 5]);
+        assert_eq!(table.lines().collect::<Vec<_>>(), [2, 3, 4, 5]);
     }
 
     #[test]

@@ -1,0 +1,150 @@
+//! Cells as categories: by their texts, and numbers by their shortest forms, so that `1` and `1.0` are one.
+
+use std::collections::HashMap;
+
+use super::csv::{CellContent, Table};
+use crate::scalar::Scalar;
+
+/// The text of a cell as a category; `None` if it is missing.
+pub(crate) fn category<T: Scalar>(table: &Table<T>, column: usize, cell: CellContent<T>) -> Option<String> {
+    match cell {
+        CellContent::Missing => None,
+        CellContent::Number(value) => Some(number_text(value)),
+        CellContent::Text(code) => Some(table.column(column).texts[code as usize].clone()),
+    }
+}
+
+fn number_text<T: Scalar>(value: T) -> String {
+    // Adding 0 turns -0 into 0.
+    (value + T::zero()).to_string()
+}
+
+/// What tells numbers apart.
+fn bits<T: Scalar>(value: T) -> u64 {
+    (value + T::zero()).as_f64().to_bits()
+}
+
+/// Numbers that are kept in a list, where they are found at once. More of them take a map.
+const FEW: usize = 16;
+
+/// How often each category occurs.
+#[derive(Debug)]
+pub(crate) struct Tally<'a, T> {
+    texts: &'a [String],
+    text_counts: Vec<usize>,
+    few_numbers: Vec<(u64, T, usize)>,
+    more_numbers: HashMap<u64, (T, usize)>,
+}
+
+impl<'a, T: Scalar> Tally<'a, T> {
+    /// For cells of a column with these texts.
+    pub(crate) fn new(texts: &'a [String]) -> Self {
+        let text_counts = vec![0; texts.len()];
+        Tally { texts, text_counts, few_numbers: Vec::new(), more_numbers: HashMap::new() }
+    }
+
+    /// Counts a cell; one that is missing is none.
+    pub(crate) fn add(&mut self, cell: CellContent<T>) {
+        match cell {
+            CellContent::Missing => {}
+            CellContent::Text(code) => self.text_counts[code as usize] += 1,
+            CellContent::Number(value) => {
+                let key = bits(value);
+                if let Some((_, _, count)) = self.few_numbers.iter_mut().find(|(other, ..)| *other == key) {
+                    *count += 1;
+                } else if self.few_numbers.len() < FEW {
+                    self.few_numbers.push((key, value, 1));
+                } else {
+                    self.more_numbers.entry(key).or_insert((value, 0)).1 += 1;
+                }
+            }
+        }
+    }
+
+    /// How many different numbers there are.
+    pub(crate) fn numbers(&self) -> usize {
+        self.few_numbers.len() + self.more_numbers.len()
+    }
+
+    /// The categories and how often they occur.
+    pub(crate) fn counts(&self) -> HashMap<String, usize> {
+        let few = self.few_numbers.iter().map(|(_, value, count)| (number_text(*value), *count));
+        let more = self.more_numbers.values().map(|(value, count)| (number_text(*value), *count));
+        let texts = self.texts.iter().cloned().zip(self.text_counts.iter().copied()).filter(|(_, count)| *count > 0);
+        let mut counts = HashMap::new();
+        few.chain(more).chain(texts).for_each(|(text, count)| *counts.entry(text).or_insert(0) += count);
+        counts
+    }
+}
+
+/// Finds which of a list of categories a column's cells are.
+#[derive(Debug, Clone)]
+pub(crate) struct Categories<'a> {
+    index: HashMap<&'a str, usize>,
+    /// The category of each text of the column, by its code.
+    by_code: Vec<Option<usize>>,
+    /// The category of numbers that were looked up.
+    by_number: Vec<(u64, Option<usize>)>,
+}
+
+impl<'a> Categories<'a> {
+    /// For cells of a column with these texts.
+    pub(crate) fn new(categories: &'a [String], texts: &[String]) -> Self {
+        let index: HashMap<&str, usize> = categories.iter().enumerate().map(|(i, c)| (c.as_str(), i)).collect();
+        let by_code = texts.iter().map(|text| index.get(text.as_str()).copied()).collect();
+        Categories { index, by_code, by_number: Vec::new() }
+    }
+
+    /// The index of this category.
+    pub(crate) fn find(&self, category: &str) -> Option<usize> {
+        self.index.get(category).copied()
+    }
+
+    /// The category of a text, by its code.
+    pub(crate) fn of_text(&self, code: u32) -> Option<usize> {
+        self.by_code[code as usize]
+    }
+
+    /// The category of a number.
+    pub(crate) fn of_number<T: Scalar>(&mut self, value: T) -> Option<usize> {
+        let key = bits(value);
+        if let Some((_, category)) = self.by_number.iter().find(|(other, _)| *other == key) {
+            return *category;
+        }
+        let category = self.find(&number_text(value));
+        if self.by_number.len() < FEW {
+            self.by_number.push((key, category));
+        }
+        category
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_one_value_are_one_category_however_many_there_are() {
+        let texts = ["a".to_owned(), "1".to_owned()];
+        let mut tally = Tally::new(&texts);
+        for value in (0..40).map(f64::from).chain([0.0, -0.0, 39.0]) {
+            tally.add(CellContent::Number(value));
+        }
+        [CellContent::Text(0), CellContent::Missing].into_iter().for_each(|cell| tally.add(cell));
+        let counts = tally.counts();
+        assert_eq!((tally.numbers(), counts.len()), (40, 41));
+        assert_eq!((counts["0"], counts["39"], counts["7"], counts["a"]), (3, 2, 1, 1));
+    }
+
+    #[test]
+    fn categories_are_found_by_text_and_by_number() {
+        let names: Vec<String> = (0..40).map(|n| n.to_string()).chain(["a".to_owned()]).collect();
+        let mut categories = Categories::new(&names, &["b".to_owned(), "a".to_owned()]);
+        assert_eq!((categories.of_text(0), categories.of_text(1)), (None, Some(40)));
+        for _ in 0..2 {
+            assert_eq!(categories.of_number(-0.0_f64), Some(0));
+            assert_eq!(categories.of_number(0.5_f32), None);
+            assert!((0..40).all(|n| categories.of_number(n as f32) == Some(n)));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Reads one block of a CSV file: numbers as a matrix, everything else beside it.
+
+use super::cell::{Content, MissingMarkers};
+use super::column::{MISSING, Texts};
+use super::lexer::{Fault, Lexer, Syntax};
+use super::lines::RowLines;
+use super::number;
+use crate::scalar::Scalar;
+
+/// The rows of one block. Rows and lines count from the block's beginning.
+#[derive(Debug)]
+pub(crate) struct Block<T> {
+    /// `[rows, columns]`, row by row; NaN where the cell is not a number.
+    pub numbers: Vec<T>,
+    /// The cells that are not numbers, row by row.
+    pub others: Vec<Other>,
+    /// For each column the different texts, in the order they were met.
+    pub texts: Vec<Texts>,
+    /// The line of each row, from 1.
+    pub lines: RowLines,
+    /// How many lines there are.
+    pub line_count: u64,
+    /// How many bytes there are.
+    pub bytes: usize,
+    /// What ended the reading before its time; then the rest is of no use.
+    pub fault: Option<Fault>,
+}
+
+/// A cell that is not a number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Other {
+    pub row: u32,
+    pub column: u32,
+    /// [`MISSING`], or an index into the column's texts.
+    pub code: u32,
+}
+
+impl<T> Default for Block<T> {
+    fn default() -> Self {
+        Block {
+            numbers: Vec::new(),
+            others: Vec::new(),
+            texts: Vec::new(),
+            lines: RowLines::default(),
+            line_count: 0,
+            bytes: 0,
+            fault: None,
+        }
+    }
+}
+
+impl<T: Scalar> Block<T> {
+    /// How many rows were read.
+    pub(crate) fn rows(&self) -> usize {
+        self.lines.len()
+    }
+
+    fn push_other(&mut self, column: usize, code: u32) {
+        self.numbers.push(T::nan());
+        self.others.push(Other { row: self.rows() as u32, column: column as u32, code });
+    }
+}
+
+/// Reads blocks, each by itself.
+#[derive(Debug, Clone)]
+pub(crate) struct BlockReader {
+    syntax: Syntax,
+    markers: MissingMarkers,
+    columns: usize,
+    /// Whether a number can be told from what follows it without looking for the delimiter first.
+    plain_delimiter: bool,
+}
+
+impl BlockReader {
+    /// For rows of as many `columns`.
+    pub(crate) fn new(syntax: Syntax, markers: MissingMarkers, columns: usize) -> Self {
+        let plain_delimiter = !number::is_part(syntax.delimiter);
+        BlockReader { syntax, markers, columns, plain_delimiter }
+    }
+
+    /// Reads what is in `bytes`, which begin with a record, up to the first fault.
+    pub(crate) fn read<T: Scalar>(&self, bytes: &[u8], block: &mut Block<T>) {
+        block.numbers.clear();
+        block.others.clear();
+        block.texts.iter_mut().for_each(Texts::clear);
+        block.texts.resize_with(self.columns, Texts::default);
+        block.lines = RowLines::default();
+        let mut lexer = Lexer::new(bytes, self.syntax);
+        block.fault = self.read_rows(&mut lexer, block).err();
+        block.line_count = lexer.line() - 1;
+        block.bytes = bytes.len();
+    }
+
+    fn read_rows<T: Scalar>(&self, lexer: &mut Lexer<'_>, block: &mut Block<T>) -> Result<(), Fault> {
+        while lexer.begin_record()? {
+            let line = lexer.line();
+            let mut cells = 0;
+            loop {
+                match if self.plain_delimiter { lexer.take_number() } else { None } {
+                    Some(number) if !self.markers.is_missing_number(number) => block.numbers.push(number),
+                    Some(_) => block.push_other(cells, MISSING),
+                    None => self.read_cell(lexer, block, cells)?,
+                }
+                cells += 1;
+                if !lexer.another_cell() {
+                    break;
+                }
+            }
+            if cells != self.columns {
+                return Err(Fault::Ragged { line, cells });
+            }
+            block.lines.push(line);
+        }
+        Ok(())
+    }
+
+    fn read_cell<T: Scalar>(&self, lexer: &mut Lexer<'_>, block: &mut Block<T>, column: usize) -> Result<(), Fault> {
+        let cell = lexer.read_cell()?;
+        let text = lexer.text(cell)?;
+        let code = match self.markers.content(&text) {
+            Content::Number(value) => {
+                block.numbers.push(value);
+                return Ok(());
+            }
+            Content::Missing => MISSING,
+            // A row that is too long has no column for it, and is a fault.
+            Content::Text(text) => block.texts.get_mut(column).map_or(MISSING, |texts| texts.code(text)),
+        };
+        block.push_other(column, code);
+        Ok(())
+    }
+}
