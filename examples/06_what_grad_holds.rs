@@ -58,6 +58,7 @@ fn main() -> gradus::Result<()> {
     pass(&mut model, &x)?;
     let stale = show("backward, no zero_grad", &model);
     let refused = sgd.step(model.parameters_mut()).is_err();
+    // The step after it said so, too, on standard error.
     println!("zero_grad had thrown {thrown_away} passes away. A step with the last gradient, a sum of");
     println!("what was used and what is new, is {}.", if refused { "refused" } else { "taken" });
 

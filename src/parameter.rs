@@ -97,6 +97,8 @@ pub struct Parameter<T> {
     value: ArrayD<T>,
     gradient: ArrayD<T>,
     ledger: Ledger,
+    /// Passes that `zero_grad` has thrown away since the last step.
+    thrown_away: u64,
     frozen: bool,
     decays: bool,
 }
@@ -107,7 +109,15 @@ impl<T: Scalar> Parameter<T> {
         // Row-major, so that values() and gradients() are slices in the order a reader expects.
         let value = value.into_dyn().as_standard_layout().into_owned();
         let gradient = ArrayD::zeros(value.raw_dim());
-        Parameter { name: name.into(), value, gradient, ledger: Ledger::Empty, frozen: false, decays: true }
+        Parameter {
+            name: name.into(),
+            value,
+            gradient,
+            ledger: Ledger::Empty,
+            thrown_away: 0,
+            frozen: false,
+            decays: true,
+        }
     }
 
     /// Leaves this parameter out of weight decay. Default: weight decay applies.
@@ -134,7 +144,7 @@ impl<T: Scalar> Parameter<T> {
     /// Freezes the parameter, or lets it train again. Either way its gradient becomes empty.
     pub fn set_frozen(&mut self, frozen: bool) {
         self.frozen = frozen;
-        self.zero_grad();
+        self.discard_grad();
     }
 
     /// The name, as in messages and model files.
@@ -206,10 +216,25 @@ impl<T: Scalar> Parameter<T> {
         Ok(())
     }
 
-    /// Sets the gradient to zero and the ledger to `Empty`.
+    /// Sets the gradient to zero and the ledger to `Empty`, where a window begins.
+    ///
+    /// Returns how many backward passes were thrown away without a step having used them. The next step warns of them:
+    /// what is thrown away on purpose goes by [`discard_grad`](Parameter::discard_grad).
+    pub fn zero_grad(&mut self) -> u64 {
+        let thrown_away = self.discard_grad();
+        self.thrown_away += thrown_away;
+        thrown_away
+    }
+
+    /// Backward passes that `zero_grad` has thrown away since the last step without one having used them.
+    pub fn thrown_away(&self) -> u64 {
+        self.thrown_away
+    }
+
+    /// Sets the gradient to zero and the ledger to `Empty`, and throws a window away on purpose: no step warns of it.
     ///
     /// Returns how many backward passes were thrown away without a step having used them.
-    pub fn zero_grad(&mut self) -> u64 {
+    pub fn discard_grad(&mut self) -> u64 {
         if self.ledger != Ledger::Empty {
             self.gradient.fill(T::zero());
         }
@@ -221,6 +246,7 @@ impl<T: Scalar> Parameter<T> {
     /// Notes that step number `step` has used the gradient. Optimizers call this.
     pub fn mark_spent(&mut self, step: u64) {
         self.ledger = Ledger::Spent { step };
+        self.thrown_away = 0;
     }
 }
 

@@ -184,7 +184,7 @@ impl<'a, 't, T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> OnBatch<'a, '
     /// The gradient the model and loss give for these inputs in the backward pass and these targets.
     fn backward(&mut self, backward_inputs: ArrayView2<'_, T>, targets: &Targets<'_, T>) -> Result<Vec<f64>> {
         self.put(&self.values.clone());
-        self.model.zero_grad();
+        self.model.discard_grad();
         let logits = self.model.forward(self.inputs)?;
         let value = self.loss.evaluate(logits.view(), targets, self.reduction)?;
         self.model.backward(backward_inputs, value.gradient.view())?;
@@ -194,7 +194,7 @@ impl<'a, 't, T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> OnBatch<'a, '
             let pairs = parameter.gradients().iter().zip(parameter.values());
             gradient.extend(pairs.map(|(g, v)| g.as_f64() + decay * v.as_f64()));
         }
-        self.model.zero_grad();
+        self.model.discard_grad();
         Ok(gradient)
     }
 

@@ -16,7 +16,7 @@ use crate::data::{Dataset, permutation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels;
 use crate::loss::{Loss, Targets};
-use crate::model::{Model, accumulate, parameter_count, zero_grad};
+use crate::model::{Model, accumulate, discard_grad, parameter_count, zero_grad};
 use crate::optim::{Clip, Optimizer, grad_norm};
 use crate::scalar::Scalar;
 
@@ -324,7 +324,7 @@ where
     fn non_finite(&mut self, rows: &[u32], loss: f64) -> Result<()> {
         let grown = self.last_loss.zip(self.first_loss).is_some_and(|(last, first)| last > DIVERGED * first);
         let verdict = trace(&*self.model, self.loss, self.data, &FailedStep { rows, loss, grown });
-        zero_grad(self.model.parameters_mut());
+        discard_grad(self.model.parameters_mut());
         self.leave_out(self.optimizer.steps() + 1, verdict)
     }
 
