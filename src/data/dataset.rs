@@ -13,6 +13,7 @@ pub struct Dataset<T> {
     targets: TargetData<T>,
     weights: Option<Vec<T>>,
     feature_names: Vec<String>,
+    target_name: String,
     origin: Option<Origin>,
 }
 
@@ -62,7 +63,7 @@ impl<T: Scalar> Dataset<T> {
         }
         let feature_names = (1..=features.ncols()).map(|c| format!("c{c}")).collect();
         let features = features.as_standard_layout().into_owned();
-        Ok(Dataset { features, targets, weights: None, feature_names, origin: None })
+        Ok(Dataset { features, targets, weights: None, feature_names, target_name: "target".into(), origin: None })
     }
 
     /// Names the features, `[features]`. Default: `c1`, `c2`, ...
@@ -75,6 +76,12 @@ impl<T: Scalar> Dataset<T> {
         }
         self.feature_names = names;
         Ok(self)
+    }
+
+    /// Names the target, for messages. Default: `target`.
+    pub fn target_named(mut self, name: &str) -> Self {
+        self.target_name = name.to_owned();
+        self
     }
 
     /// Gives each row a weight, `[rows]`, not negative and not all zero. Default: every row counts once.
@@ -148,6 +155,11 @@ impl<T: Scalar> Dataset<T> {
         &self.feature_names
     }
 
+    /// The target's name.
+    pub fn target_name(&self) -> &str {
+        &self.target_name
+    }
+
     /// The targets, with the rows' weights.
     pub fn targets(&self) -> Targets<'_, T> {
         let targets = match &self.targets {
@@ -183,6 +195,7 @@ impl<T: Scalar> Dataset<T> {
             },
             weights: self.weights.as_ref().map(|weights| rows.iter().map(|&r| weights[r]).collect()),
             feature_names: self.feature_names.clone(),
+            target_name: self.target_name.clone(),
             origin: self.origin.as_ref().map(|origin| Origin {
                 file: origin.file.clone(),
                 lines: rows.iter().map(|&r| origin.lines[r]).collect(),

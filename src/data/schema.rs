@@ -151,7 +151,7 @@ impl Schema {
             Task::Multiclass => Dataset::with_classes(features, self.class_indices(table, target, &keep)?)?,
         };
         let lines = keep.iter().map(|&row| table.lines()[row]).collect();
-        let mut data = data.named(self.feature_names())?.located(table.file(), lines);
+        let mut data = data.named(self.feature_names())?.target_named(&self.target).located(table.file(), lines);
         if let Some(weight) = weight {
             let weights = numbers(table, weight, &keep, "a sample weight must be a number")?;
             if let Some(at) = weights.iter().position(|w| *w < T::zero()) {
