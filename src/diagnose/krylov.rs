@@ -95,7 +95,7 @@ impl<'a, T: Scalar> Matrix<'a, T> {
     }
 
     /// The sum of all squares: of the squares of the singular values.
-    fn sum_of_squares(&self) -> f64 {
+    pub(super) fn sum_of_squares(&self) -> f64 {
         let one = f64::from(u8::from(self.bias));
         let square = |(&row, scale): (&usize, &f64)| {
             let squares: f64 = self.data.row(row).iter().map(|x| x.as_f64() * x.as_f64()).sum();
@@ -261,6 +261,36 @@ impl Krylov {
             kernels::add_scaled(&mut solution, ahead, v);
         }
         solution
+    }
+
+    /// Orthonormal directions along which the data do not vary, as many as the rank leaves: by inverse iteration, in
+    /// which each round takes away what is left of all others.
+    pub(super) fn flat_directions(&self) -> Vec<Vec<f64>> {
+        const ROUNDS: usize = 3;
+        let columns = self.v.first().map_or(0, Vec::len);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut flat: Vec<Vec<f64>> = (self.rank()..self.directions())
+            .map(|_| Array1::random_using(columns, StandardNormal, &mut rng).to_vec())
+            .collect();
+        for _ in 0..ROUNDS {
+            for at in 0..flat.len() {
+                let (before, rest) = flat.split_at_mut(at);
+                let vector = &mut rest[0];
+                *vector = self.unwhiten(&self.whiten(vector));
+                // Once before and once after the others are taken out: the vector may be long, and mostly theirs.
+                for _ in 0..2 {
+                    let length = kernels::sum_of_squares(vector).sqrt();
+                    kernels::divide(vector, length);
+                    for other in before.iter() {
+                        let along = kernels::dot(other, vector);
+                        kernels::add_scaled(vector, -along, other);
+                    }
+                }
+                let length = kernels::sum_of_squares(vector).sqrt();
+                kernels::divide(vector, length);
+            }
+        }
+        flat
     }
 
     /// The coefficients that leave least of the target.
