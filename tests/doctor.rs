@@ -3,6 +3,8 @@
 mod common;
 #[path = "common/frame.rs"]
 mod frame;
+#[path = "common/steps.rs"]
+mod steps;
 
 use common::{Folder, data as file, gradus, gradus_with_input, succeed};
 use frame::{Frame, NAMES};
@@ -14,6 +16,7 @@ use gradus::{BinaryCrossEntropy, CrossEntropy, Dataset, ErrorKind, Linear, Loss,
 use nalgebra::DMatrix;
 use rand::{SeedableRng, seq::index::sample};
 use rand_chacha::ChaCha8Rng;
+use steps::Steps;
 
 fn standardised(data: &Dataset<f64>) -> Dataset<f64> {
     let mut data = data.clone();
@@ -64,14 +67,20 @@ fn the_condition_number_of_diabetes_standardised_is_numpys() {
     }
 }
 
-/// Trains with this loss on a full batch; `None` if the run diverged, otherwise the loss before and after.
+/// Trains with this loss on a full batch; `None` if the run diverged, otherwise the loss before and after. What
+/// converges swings no wider late than before.
 fn train(data: &Dataset<f64>, loss: &dyn Loss<f64>, outputs: usize, lr: f64, momentum: Momentum) -> Option<(f64, f64)> {
     let mut model = Linear::new(data.features().ncols(), outputs);
     let before = mean_loss(&model, loss, data);
     let mut sgd = SgdConfig::new(lr).momentum(momentum).build().unwrap();
     let config = TrainConfig { epochs: 3000, batch_size: BatchSize::Full, threads: 1, ..TrainConfig::default() };
-    match Trainer::new(config).unwrap().fit(&mut model, loss, &mut sgd, data) {
-        Ok(report) => Some((before, report.loss)),
+    let mut steps = Steps::default();
+    match Trainer::new(config).unwrap().observer(&mut steps).fit(&mut model, loss, &mut sgd, data) {
+        Ok(report) => {
+            let highest = |from: usize| steps.epoch_losses[from..from + 500].iter().copied().fold(0.0, f64::max);
+            assert!(highest(2500) <= (1.0 + 1e-9) * highest(1000), "it swings ever wider");
+            Some((before, report.loss))
+        }
         Err(error) => {
             assert!(matches!(error.kind(), ErrorKind::Diverged { .. } | ErrorKind::NonFinite { .. }), "{error}");
             None
@@ -95,6 +104,28 @@ fn the_stable_learning_rate_is_right_on_both_sides() {
                 assert!(below.is_some_and(|(before, after)| after < before), "{name} {momentum:?}: {below:?}");
                 assert_eq!(train(&data, &Mse, 1, 1.01 * rate, momentum), None, "{name} {momentum:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn the_command_states_rates_that_are_right_on_both_sides() {
+    let folder = Folder::new();
+    let sets: [(&str, &[&str]); 4] = [
+        ("lesson/line", &[]),
+        ("diabetes", &[]),
+        ("iris", &["--target", "petal_width", "--drop", "species"]),
+        ("wine", &["--target", "proline", "--drop", "cultivar"]),
+    ];
+    for (name, options) in sets {
+        let path = file(&format!("{name}.csv"));
+        let stated = succeed(&folder, &[&["doctor", &path, "--rows", "1", "--json"], options].concat()).json();
+        let rate = stated["standardized"]["stable_lr"]["full_batch"].as_f64().unwrap();
+        for (share, status) in [(0.99, 0), (1.01, 1)] {
+            let lr = (share * rate).to_string();
+            let way = ["train", &path, "--lr", &lr, "--batch-size", "full", "--epochs", "3000", "--quiet"];
+            let run = gradus(&folder, &[&way, options].concat());
+            assert_eq!(run.status, status, "{name} at {share}: {}", run.stderr);
         }
     }
 }

@@ -136,7 +136,7 @@ where
     /// gradients besides, of the order of `trace / b`, and momentum m adds `1/(1-m)` of them up.
     fn limit_of(&self, steepest: f64, trace: f64) -> f64 {
         let rows = self.data.rows();
-        let batch = self.config.batch_size.of(rows).saturating_mul(self.config.accumulate).min(rows);
+        let batch = self.effective_batch().min(rows);
         let momentum = self.optimizer.momentum();
         let m = momentum.factor();
         let smooth = match momentum {
