@@ -282,6 +282,19 @@ mod tests {
     }
 
     #[test]
+    fn freezing_empties_the_ledger_so_that_a_thawed_parameter_starts_afresh() {
+        let mut p = Parameter::new("w", array![1.0]);
+        p.accumulate(&[5.0]).unwrap();
+        p.mark_spent(1);
+        for frozen in [true, false] {
+            p.set_frozen(frozen);
+            assert_eq!((p.ledger(), p.gradients()), (Ledger::Empty, &[0.0][..]), "frozen: {frozen}");
+        }
+        p.accumulate(&[5.0]).unwrap();
+        assert_eq!(p.ledger().fault(), None);
+    }
+
+    #[test]
     fn a_gradient_of_the_wrong_length_is_refused() {
         let mut p = Parameter::new("w", array![1.0, 2.0]);
         assert!(p.accumulate(&[1.0]).unwrap_err().to_string().contains("\"w\""));

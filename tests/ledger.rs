@@ -226,10 +226,11 @@ fn run(
                 let stepped = optimizers[*who].step(model.parameters_mut());
                 if let Some((at, passes)) = thrown_away[*who] {
                     // With all passes thrown away there is nothing to step with, nor a step to warn.
-                    let (heard, steps) = (warnings.lock().unwrap().pop(), optimizers[*who].steps());
-                    assert_eq!(heard.is_some(), stepped.is_ok(), "{program:?}");
-                    let expected = |w| matches!(w, GradientWarning::Unstepped { step, passes: told, .. } if step == steps && told == passes);
-                    assert!(heard.is_none_or(expected), "{program:?}");
+                    let told = warnings.lock().unwrap().pop().map(|warning| match warning {
+                        GradientWarning::Unstepped { step, passes, .. } => (step, passes),
+                        other => panic!("{other}"),
+                    });
+                    assert_eq!(told, stepped.ok().map(|step| (step, passes)), "{program:?}");
                     return Some((at, Fault::ThrownAway { passes }));
                 }
                 let Err(error) = stepped else { continue };
@@ -391,19 +392,4 @@ fn a_step_that_is_refused_changes_neither_value_nor_ledger() {
         assert_eq!(now.ledger(), Ledger::Stale { step: 1, passes: 1 });
     }
     assert_eq!(sgd.steps(), 1);
-}
-
-#[test]
-fn freezing_empties_the_ledger_so_that_a_thawed_parameter_starts_afresh() {
-    let mut model: Linear<f64> = Linear::new(2, 3);
-    let mut sgd: Sgd<f64> = SgdConfig::new(0.1).build().unwrap();
-    let (x, output_gradient) = (array![[1.0, 2.0]], array![[1.0, 2.0, 3.0]]);
-    model.backward(x.view(), output_gradient.view()).unwrap();
-    sgd.step(model.parameters_mut()).unwrap();
-    for frozen in [true, false] {
-        model.parameters_mut().iter_mut().for_each(|parameter| parameter.set_frozen(frozen));
-        assert!(model.parameters().iter().all(|parameter| parameter.ledger() == Ledger::Empty), "frozen: {frozen}");
-    }
-    model.backward(x.view(), output_gradient.view()).unwrap();
-    assert_eq!(sgd.step(model.parameters_mut()).unwrap(), 2);
 }
