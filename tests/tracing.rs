@@ -273,6 +273,12 @@ fn a_step_that_is_skipped_is_left_out_counted_and_reported() {
     let run = succeed(&folder, &[&stop[..], &["--non-finite", "skip", "-o", "m", "--log", "l.jsonl"]].concat());
     assert!(run.stdout.contains("left out    5 steps"), "{}", run.stdout);
     assert_eq!(run.stderr.matches("left out: ").count(), 1, "{}", run.stderr);
+    assert!(run.stderr.contains("; mend the value or leave its row out"), "{}", run.stderr);
+    assert!(
+        run.stdout.contains("warnings    non_finite_step (5)") && !run.stdout.contains("least sq."),
+        "{}",
+        run.stdout
+    );
     assert!(folder.text("l.jsonl").contains("\"code\":\"non_finite_step\""));
     let model = succeed(&folder, &["inspect", "m", "--json"]).json();
     assert!(model["weight"][0][0].as_f64().is_some_and(f64::is_finite));

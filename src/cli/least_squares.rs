@@ -43,12 +43,13 @@ struct Instead {
 const SHOWN: usize = 12;
 
 impl Comparison {
-    /// Compares a trained model whose mean squared error is `reached`; `None` for a loss that is not MSE, or data so
-    /// large that it would take as long as training.
+    /// Compares a trained model whose mean squared error is `reached`; `None` for a loss that is not MSE or not finite,
+    /// or data so large that it would take as long as training.
     pub fn of<T: Scalar>(prepared: &Prepared<T>, reached: f64) -> Result<Option<Self>> {
         let model = &prepared.model;
         let bias = model.bias().is_some();
-        if prepared.loss_name != "mse" {
+        // Rows whose steps were left out may cost anything: there is nothing to compare.
+        if prepared.loss_name != "mse" || !reached.is_finite() {
             return Ok(None);
         }
         let Some(solved) = least_squares(&prepared.data, bias) else { return Ok(None) };

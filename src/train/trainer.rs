@@ -337,7 +337,7 @@ where
     /// Stops, or leaves the step out, counts it, and tells of the first.
     fn leave_out(&mut self, step: u64, verdict: Verdict) -> Result<()> {
         let Verdict { culprit, what, help } = verdict;
-        let message = format!("step {step} (epoch {}) left out: {what}", self.epoch);
+        let message = format!("step {step} (epoch {}) left out: {what}; {help}", self.epoch);
         let error = ErrorKind::NonFinite { step, epoch: self.epoch, what, culprit, help }.into();
         if self.config.non_finite == NonFinite::Stop {
             return Err(error);
