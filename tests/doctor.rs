@@ -55,6 +55,18 @@ fn curvatures_and_condition_numbers_are_those_of_a_full_decomposition() {
 }
 
 #[test]
+fn of_data_with_far_more_columns_than_rows_all_that_varies_is_measured() {
+    let cell = |(i, j): (usize, usize)| ((i * 7919 + j * 104_729 + i * j * 31) % 2003) as f64 / 1001.0 - 1.0;
+    let data =
+        Dataset::with_values(ndarray::Array2::from_shape_fn((30, 500), cell), ndarray::Array2::zeros((30, 1))).unwrap();
+    let found = spectrum(&data, &Mse, 1, true).unwrap();
+    assert_eq!((found.complete, found.flat_directions), (true, 501 - 30));
+    let expected = eigenvalues(&data, true);
+    let (smallest, largest) = (expected[0], expected[29]);
+    assert!((found.condition / (largest / smallest) - 1.0).abs() < 1e-6, "{found:?} {smallest} {largest}");
+}
+
+#[test]
 fn the_condition_number_of_diabetes_standardised_is_numpys() {
     // NumPy's numpy.linalg.cond of X'X, X standardised, as tests/data/reference/optimum.json has it.
     let optimum: serde_json::Value =

@@ -120,10 +120,13 @@ pub(super) struct Krylov {
     pub left: f64,
     /// Singular values up to this are rounding.
     pub zero: f64,
+    /// Whether all directions along which the data vary were found.
+    pub complete: bool,
 }
 
 impl Krylov {
-    /// Goes on until all directions are found, or `most` of them. `target` is scaled as the rows are.
+    /// Goes on until all directions are found, or `most` of them; if that is fewer than all, no further than the data
+    /// vary. `target` is scaled as the rows are.
     pub(super) fn of<T: Scalar>(matrix: &Matrix<'_, T>, mut target: Vec<f64>, most: usize) -> Self {
         let (rows, columns) = (matrix.rows(), matrix.columns());
         let zero = f64::EPSILON * rows.max(columns) as f64 * matrix.sum_of_squares().sqrt();
@@ -136,15 +139,22 @@ impl Krylov {
             along: Vec::new(),
             left: 0.0,
             zero,
+            complete: most >= columns,
         };
         let (mut u, mut product) = (vec![0.0; rows], vec![0.0; rows]);
         let mut next = krylov.new_direction(columns, &mut rng);
+        let mut anywhere = true;
         while let Some(v) = next {
             matrix.times(&v, &mut product);
             let beta = krylov.betas.last().copied().unwrap_or(0.0);
             u.iter_mut().zip(&product).for_each(|(u, p)| *u = p - beta * *u);
             let length = kernels::sum_of_squares(&u).sqrt();
             let alpha = if length > zero { length } else { 0.0 };
+            if anywhere && alpha == 0.0 && most < columns {
+                // A random direction has a part of each that is left: there is none along which the data vary.
+                krylov.complete = true;
+                break;
+            }
             u.iter_mut().for_each(|u| *u = if alpha > 0.0 { *u / alpha } else { 0.0 });
             krylov.leverages.iter_mut().zip(&u).for_each(|(leverage, u)| *leverage += u * u);
             let along = kernels::dot(&u, &target);
@@ -159,6 +169,7 @@ impl Krylov {
             kernels::add_scaled(&mut ahead, -alpha, krylov.v.last().expect("just pushed"));
             krylov.make_orthogonal(&mut ahead);
             let beta = kernels::sum_of_squares(&ahead).sqrt();
+            anywhere = beta <= zero;
             if beta > zero {
                 kernels::divide(&mut ahead, beta);
                 krylov.betas.push(beta);

@@ -54,8 +54,8 @@ where
         largest: scale * largest * largest,
         smallest: scale * smallest * smallest,
         condition: (largest / smallest) * (largest / smallest),
-        flat_directions: krylov.directions() - krylov.rank(),
-        complete: krylov.directions() == matrix.columns(),
+        flat_directions: if krylov.complete { matrix.columns() } else { krylov.directions() } - krylov.rank(),
+        complete: krylov.complete,
         rows: matrix.rows(),
     })
 }
