@@ -94,6 +94,21 @@ fn a_loss_that_rises_is_told_before_the_run_has_diverged() {
 }
 
 #[test]
+fn a_run_that_is_not_watched_takes_the_same_steps_and_warns_of_nothing() {
+    let data = standardised("diabetes");
+    let trained = |watch: bool| {
+        let (mut told, mut model) = (Told::default(), Linear::new(10, 1));
+        let mut sgd = SgdConfig::new(0.99 * limit(&data)).build().unwrap();
+        let config = TrainConfig { watch, ..full(300) };
+        let report = Trainer::new(config).unwrap().observer(&mut told).fit(&mut model, &Mse, &mut sgd, &data).unwrap();
+        (model.weight().to_owned(), report.loss, told.0.len(), report.warnings.iter().count())
+    };
+    let (watched, unwatched) = (trained(true), trained(false));
+    assert_eq!((&watched.0, watched.1), (&unwatched.0, unwatched.1));
+    assert_eq!((watched.2, watched.3, unwatched.2, unwatched.3), (1, 1, 0, 0));
+}
+
+#[test]
 fn gradients_that_are_nearly_always_clipped_are_told_and_counted_by_the_epoch() {
     let data = standardised("diabetes");
     for clip in [Clip::Norm(1e-3), Clip::Value(1e-3)] {

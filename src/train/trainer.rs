@@ -107,9 +107,9 @@ impl<'a, T: Scalar> Trainer<'a, T> {
         let accumulator = Accumulator::new(model, self.config.threads)?;
         let mut run = Run {
             base_lr: optimizer.lr(),
-            config: self.config,
             initial: snapshot(model.parameters()),
-            guard: Guard::new(snapshot(model.parameters())),
+            guard: if self.config.watch { Guard::new(snapshot(model.parameters())) } else { Guard::off() },
+            config: self.config,
             targets: data.targets(),
             validation: self.validation,
             interrupt: self.interrupt,
