@@ -50,7 +50,8 @@ fn main() -> gradus::Result<()> {
     let twice: Vec<f32> = model.parameters()[0].gradients().to_vec();
     let thrown_away = model.zero_grad();
     let cleared = show("zero_grad", &model);
-    let mut sgd = SgdConfig::new(0.1).build()?;
+    let (tell, told) = std::sync::mpsc::channel();
+    let mut sgd = SgdConfig::new(0.1).build()?.on_warning(move |warning| _ = tell.send(warning.to_string()));
     pass(&mut model, &x)?;
     show("a backward pass", &model);
     sgd.step(model.parameters_mut())?;
@@ -58,7 +59,9 @@ fn main() -> gradus::Result<()> {
     pass(&mut model, &x)?;
     let stale = show("backward, no zero_grad", &model);
     let refused = sgd.step(model.parameters_mut()).is_err();
-    println!("zero_grad had thrown {thrown_away} passes away. A step with the last gradient, a sum of");
+    let warned: Vec<String> = told.try_iter().collect();
+    println!("zero_grad had thrown {thrown_away} passes away, and the step after it said so:\n{}", warned.join("\n"));
+    println!("A step with the last gradient, a sum of");
     println!("what was used and what is new, is {}.", if refused { "refused" } else { "taken" });
 
     // A backward pass starts from one number. For y = x^2 + 2x, five outputs, take their sum: its gradient is
@@ -88,7 +91,7 @@ fn main() -> gradus::Result<()> {
     assert!((loss - 1.0922896).abs() < 1e-6 && (twice[0] - 2.0670936).abs() < 1e-6);
     assert!(twice.iter().zip(&once[0]).all(|(twice, once)| *twice == once + once), "to the bit");
     assert_eq!((first.0, second.0), (Ledger::Pending { passes: 1 }, Ledger::Pending { passes: 2 }));
-    assert_eq!((cleared, thrown_away), ((Ledger::Empty, 0.0), 2));
+    assert_eq!((cleared, thrown_away, warned.len()), ((Ledger::Empty, 0.0), 2, 1));
     assert_eq!((spent.0, stale.0), (Ledger::Spent { step: 1 }, Ledger::Stale { step: 1, passes: 1 }));
     assert!(refused);
     Ok(())

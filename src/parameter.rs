@@ -99,6 +99,8 @@ pub struct Parameter<T> {
     value: Vec<T>,
     gradient: Vec<T>,
     ledger: Ledger,
+    /// Passes that `zero_grad` has thrown away since the last step.
+    thrown_away: u64,
     frozen: bool,
     decays: bool,
 }
@@ -111,7 +113,16 @@ impl<T: Scalar> Parameter<T> {
         let shape = value.shape().to_vec();
         let value = value.into_iter().collect::<Vec<T>>();
         let gradient = vec![T::zero(); value.len()];
-        Parameter { name: name.into(), shape, value, gradient, ledger: Ledger::Empty, frozen: false, decays: true }
+        Parameter {
+            name: name.into(),
+            shape,
+            value,
+            gradient,
+            ledger: Ledger::Empty,
+            thrown_away: 0,
+            frozen: false,
+            decays: true,
+        }
     }
 
     /// Leaves this parameter out of weight decay. Default: weight decay applies.
@@ -127,6 +138,7 @@ impl<T: Scalar> Parameter<T> {
             shape: self.shape.clone(),
             value: self.value.iter().map(|value| value.as_f64()).collect(),
             gradient: vec![0.0; self.len()],
+            thrown_away: 0,
             ledger: Ledger::Empty,
             frozen: self.frozen,
             decays: self.decays,
@@ -151,7 +163,7 @@ impl<T: Scalar> Parameter<T> {
     /// Freezes the parameter, or lets it train again. Either way its gradient becomes empty.
     pub fn set_frozen(&mut self, frozen: bool) {
         self.frozen = frozen;
-        self.zero_grad();
+        self.discard_grad();
     }
 
     /// The name, as in messages and model files.
@@ -235,6 +247,7 @@ impl<T: Scalar> Parameter<T> {
         self.check_length(sum)?;
         if !self.frozen {
             kernels::quotient(self.values_and_gradients_mut().1, sum, divisor);
+            self.thrown_away += self.ledger.unstepped_passes();
             self.ledger = Ledger::Empty.after_backward();
         }
         Ok(())
@@ -248,10 +261,25 @@ impl<T: Scalar> Parameter<T> {
         Err(Error::shape(what, &[self.len()], &[gradient.len()]))
     }
 
-    /// Sets the gradient to zero and the ledger to `Empty`.
+    /// Sets the gradient to zero and the ledger to `Empty`, where a window begins.
+    ///
+    /// Returns how many backward passes were thrown away without a step having used them. The next step warns of them:
+    /// what is thrown away on purpose goes by [`discard_grad`](Parameter::discard_grad).
+    pub fn zero_grad(&mut self) -> u64 {
+        let thrown_away = self.discard_grad();
+        self.thrown_away += thrown_away;
+        thrown_away
+    }
+
+    /// Backward passes that `zero_grad` has thrown away since the last step without one having used them.
+    pub fn thrown_away(&self) -> u64 {
+        self.thrown_away
+    }
+
+    /// Sets the gradient to zero and the ledger to `Empty`, and throws a window away on purpose: no step warns of it.
     ///
     /// Returns how many backward passes were thrown away without a step having used them.
-    pub fn zero_grad(&mut self) -> u64 {
+    pub fn discard_grad(&mut self) -> u64 {
         if self.ledger != Ledger::Empty {
             self.gradient.fill(T::zero());
         }
@@ -263,6 +291,7 @@ impl<T: Scalar> Parameter<T> {
     /// Notes that step number `step` has used the gradient. Optimizers call this.
     pub fn mark_spent(&mut self, step: u64) {
         self.ledger = Ledger::Spent { step };
+        self.thrown_away = 0;
     }
 }
 
@@ -295,6 +324,19 @@ mod tests {
         p.set_frozen(true);
         p.accumulate(&[5.0]).unwrap();
         assert_eq!((p.gradients(), p.ledger()), (&[0.0][..], Ledger::Empty));
+    }
+
+    #[test]
+    fn freezing_empties_the_ledger_so_that_a_thawed_parameter_starts_afresh() {
+        let mut p = Parameter::new("w", array![1.0]);
+        p.accumulate(&[5.0]).unwrap();
+        p.mark_spent(1);
+        for frozen in [true, false] {
+            p.set_frozen(frozen);
+            assert_eq!((p.ledger(), p.gradients()), (Ledger::Empty, &[0.0][..]), "frozen: {frozen}");
+        }
+        p.accumulate(&[5.0]).unwrap();
+        assert_eq!(p.ledger().fault(), None);
     }
 
     #[test]

@@ -131,6 +131,40 @@ fn a_log_without_steps_or_start_says_so() {
 }
 
 #[test]
+fn tables_of_steps_are_compared_with_each_other_and_with_json() {
+    let folder = Folder::new();
+    train(&folder, "a.csv", &[]);
+    train(&folder, "a.jsonl", &[]);
+    train(&folder, "b.csv", &["--momentum", "0.9"]);
+    train(&folder, "b.jsonl", &["--momentum", "0.9"]);
+    let same = succeed(&folder, &["diff", "a.jsonl", "a.csv"]).stdout;
+    assert_eq!(same, "20 steps, the same to the last bit\na.csv has no start line: settings cannot be compared\n");
+    let steps = |files: [&str; 2]| succeed(&folder, &["diff", files[0], files[1], "--json"]).json()["first"].clone();
+    assert_eq!(steps(["a.csv", "b.csv"]), steps(["a.jsonl", "b.jsonl"]));
+    assert_eq!(steps(["a.csv", "b.csv"])["step"], 3);
+}
+
+#[test]
+fn validation_losses_that_part_are_named_by_their_epoch() {
+    let folder = Folder::new();
+    train(&folder, "a.jsonl", &["--validation", "0.2"]);
+    train(&folder, "b.jsonl", &["--validation", "0.2"]);
+    assert_eq!(diff(&folder, &["--json"]).json()["equal"], true);
+    // The same rows trained on, and others to measure on.
+    let text = folder.text("b.jsonl").replace("\"valid_loss\":0.", "\"valid_loss\":1.");
+    folder.write("b.jsonl", &text);
+    let found = diff(&folder, &["--json"]).json();
+    assert_eq!((&found["same_trajectory"], &found["equal"]), (&true.into(), &false.into()));
+    assert_eq!(found["validation"]["first"]["epoch"], 1);
+    let page = diff(&folder, &[]).stdout;
+    assert!(page.starts_with("16 steps, the same to the last bit\nthe validation losses part at epoch 1: "), "{page}");
+    train(&folder, "b.jsonl", &["--validation", "0.2", "--momentum", "0.9"]);
+    let page = diff(&folder, &[]).stdout;
+    assert!(page.contains("\nthe validation losses part at epoch 1: "), "{page}");
+    assert!(page.lines().all(|line| line.chars().count() <= 100), "{page}");
+}
+
+#[test]
 fn a_run_that_diverged_has_a_log_to_compare() {
     let folder = Folder::new();
     train(&folder, "a.jsonl", &[]);
@@ -145,15 +179,17 @@ fn a_run_that_diverged_has_a_log_to_compare() {
 fn what_is_no_log_is_a_fault_with_its_line() {
     let folder = Folder::new();
     train(&folder, "a.jsonl", &[]);
-    train(&folder, "b.csv", &[]);
     let log = folder.text("a.jsonl");
+    folder.write("table.csv", "x,y\n1,2\n");
+    folder.write("cut.csv", "step,epoch,loss,grad_norm,lr,samples\n1,1,0.5,1.0,0.1,32\n2,1,0.5");
     folder.write("cut.jsonl", &log[..log.len() / 2]);
     folder.write("empty.jsonl", "");
     folder.write("step.jsonl", log.replacen("\"lr\":", "\"rate\":", 2));
     let line_of = |at: usize| 1 + log[..at].matches('\n').count();
     let cases = [
         ("absent.jsonl", "absent.jsonl: cannot read".to_owned()),
-        ("b.csv", "b.csv:1: not a line of a log".to_owned()),
+        ("table.csv", "table.csv:1: not a line of a log".to_owned()),
+        ("cut.csv", "cut.csv:3: not a line of a log: 3 cells, and 6 in the header".to_owned()),
         ("empty.jsonl", "empty.jsonl: no line that begins a run and no step".to_owned()),
         ("cut.jsonl", format!("cut.jsonl:{}: not a line of a log: EOF", line_of(log.len() / 2))),
         ("step.jsonl", "step.jsonl:2: not a line of a log: missing field `lr`".to_owned()),

@@ -3,6 +3,8 @@
 mod common;
 #[path = "common/frame.rs"]
 mod frame;
+#[path = "common/steps.rs"]
+mod steps;
 
 use common::{Folder, data as file, gradus, gradus_with_input, succeed};
 use frame::{Frame, NAMES};
@@ -14,6 +16,7 @@ use gradus::{BinaryCrossEntropy, CrossEntropy, Dataset, ErrorKind, Linear, Loss,
 use nalgebra::DMatrix;
 use rand::{SeedableRng, seq::index::sample};
 use rand_chacha::ChaCha8Rng;
+use steps::Steps;
 
 fn standardised(data: &Dataset<f64>) -> Dataset<f64> {
     let mut data = data.clone();
@@ -52,6 +55,18 @@ fn curvatures_and_condition_numbers_are_those_of_a_full_decomposition() {
 }
 
 #[test]
+fn of_data_with_far_more_columns_than_rows_all_that_varies_is_measured() {
+    let cell = |(i, j): (usize, usize)| ((i * 7919 + j * 104_729 + i * j * 31) % 2003) as f64 / 1001.0 - 1.0;
+    let data =
+        Dataset::with_values(ndarray::Array2::from_shape_fn((30, 500), cell), ndarray::Array2::zeros((30, 1))).unwrap();
+    let found = spectrum(&data, &Mse, 1, true).unwrap();
+    assert_eq!((found.complete, found.flat_directions), (true, 501 - 30));
+    let expected = eigenvalues(&data, true);
+    let (smallest, largest) = (expected[0], expected[29]);
+    assert!((found.condition / (largest / smallest) - 1.0).abs() < 1e-6, "{found:?} {smallest} {largest}");
+}
+
+#[test]
 fn the_condition_number_of_diabetes_standardised_is_numpys() {
     // NumPy's numpy.linalg.cond of X'X, X standardised, as tests/data/reference/optimum.json has it.
     let optimum: serde_json::Value =
@@ -64,14 +79,20 @@ fn the_condition_number_of_diabetes_standardised_is_numpys() {
     }
 }
 
-/// Trains with this loss on a full batch; `None` if the run diverged, otherwise the loss before and after.
+/// Trains with this loss on a full batch; `None` if the run diverged, otherwise the loss before and after. What
+/// converges swings no wider late than before.
 fn train(data: &Dataset<f64>, loss: &dyn Loss<f64>, outputs: usize, lr: f64, momentum: Momentum) -> Option<(f64, f64)> {
     let mut model = Linear::new(data.features().ncols(), outputs);
     let before = mean_loss(&model, loss, data);
     let mut sgd = SgdConfig::new(lr).momentum(momentum).build().unwrap();
     let config = TrainConfig { epochs: 3000, batch_size: BatchSize::Full, threads: 1, ..TrainConfig::default() };
-    match Trainer::new(config).unwrap().fit(&mut model, loss, &mut sgd, data) {
-        Ok(report) => Some((before, report.loss)),
+    let mut steps = Steps::default();
+    match Trainer::new(config).unwrap().observer(&mut steps).fit(&mut model, loss, &mut sgd, data) {
+        Ok(report) => {
+            let highest = |from: usize| steps.epoch_losses[from..from + 500].iter().copied().fold(0.0, f64::max);
+            assert!(highest(2500) <= (1.0 + 1e-9) * highest(1000), "it swings ever wider");
+            Some((before, report.loss))
+        }
         Err(error) => {
             assert!(matches!(error.kind(), ErrorKind::Diverged { .. } | ErrorKind::NonFinite { .. }), "{error}");
             None
@@ -95,6 +116,28 @@ fn the_stable_learning_rate_is_right_on_both_sides() {
                 assert!(below.is_some_and(|(before, after)| after < before), "{name} {momentum:?}: {below:?}");
                 assert_eq!(train(&data, &Mse, 1, 1.01 * rate, momentum), None, "{name} {momentum:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn the_command_states_rates_that_are_right_on_both_sides() {
+    let folder = Folder::new();
+    let sets: [(&str, &[&str]); 4] = [
+        ("lesson/line", &[]),
+        ("diabetes", &[]),
+        ("iris", &["--target", "petal_width", "--drop", "species"]),
+        ("wine", &["--target", "proline", "--drop", "cultivar"]),
+    ];
+    for (name, options) in sets {
+        let path = file(&format!("{name}.csv"));
+        let stated = succeed(&folder, &[&["doctor", &path, "--rows", "1", "--json"], options].concat()).json();
+        let rate = stated["standardized"]["stable_lr"]["full_batch"].as_f64().unwrap();
+        for (share, status) in [(0.99, 0), (1.01, 1)] {
+            let lr = (share * rate).to_string();
+            let way = ["train", &path, "--lr", &lr, "--batch-size", "full", "--epochs", "3000", "--quiet"];
+            let run = gradus(&folder, &[&way, options].concat());
+            assert_eq!(run.status, status, "{name} at {share}: {}", run.stderr);
         }
     }
 }

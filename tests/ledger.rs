@@ -3,9 +3,9 @@
 //! A program is a list of calls, as a training loop makes them, of one or two models that each have an optimizer. It
 //! is written without asking the library; what the library says of it is then compared with what was planted.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
+use gradus::optim::GradientWarning;
 use gradus::{
     ErrorKind, Init, Ledger, Linear, Model, Momentum, Optimizer, Parameter, Result, Sgd, SgdConfig, StaleGradient,
 };
@@ -23,7 +23,7 @@ enum Call {
     Step,
     /// `zero_grad` where a window begins: nothing should be pending.
     ZeroGrad,
-    /// `zero_grad` that is meant to throw a window of this many passes away.
+    /// A window of this many passes, left out on purpose.
     Discard {
         passes: u64,
     },
@@ -43,7 +43,7 @@ enum Fault {
     Double { parameter: String, used_by: u64 },
     /// The step was refused: there is no gradient.
     Missing { parameter: String },
-    /// `zero_grad` reported passes that nobody meant to throw away.
+    /// The step after a `zero_grad` warned of passes that nobody meant to throw away.
     ThrownAway { passes: u64 },
 }
 
@@ -139,7 +139,11 @@ fn calls(windows: &[Window], style: Style) -> Vec<Vec<Call>> {
 /// An optimizer of somebody else's, on the ledger alone: it moves by the gradient's sign.
 struct SignDescent {
     steps: u64,
+    warnings: Warnings,
 }
+
+/// Every warning of the optimizers of a program.
+type Warnings = Arc<Mutex<Vec<GradientWarning>>>;
 
 impl Optimizer<f64> for SignDescent {
     fn step(&mut self, parameters: &mut [Parameter<f64>]) -> Result<u64> {
@@ -156,6 +160,7 @@ impl Optimizer<f64> for SignDescent {
             }
         }
         self.steps += 1;
+        self.warnings.lock().unwrap().extend(GradientWarning::unstepped(parameters, self.steps));
         for parameter in parameters.iter_mut().filter(|parameter| !parameter.is_frozen()) {
             let (values, gradients) = parameter.values_and_gradients_mut();
             values.iter_mut().zip(gradients).for_each(|(value, gradient)| *value -= 1e-3 * gradient.signum());
@@ -176,9 +181,9 @@ impl Optimizer<f64> for SignDescent {
 }
 
 /// A random optimizer. `Warn` is not refused by, and must not warn in, a right program.
-fn optimizer(rng: &mut ChaCha8Rng, may_warn: bool, warnings: &Arc<AtomicU64>) -> Box<dyn Optimizer<f64>> {
+fn optimizer(rng: &mut ChaCha8Rng, may_warn: bool, warnings: &Warnings) -> Box<dyn Optimizer<f64>> {
     let momentum = match rng.random_range(0..5) {
-        0 => return Box::new(SignDescent { steps: 0 }),
+        0 => return Box::new(SignDescent { steps: 0, warnings: Arc::clone(warnings) }),
         1 => Momentum::None,
         2 => Momentum::Classic { momentum: 0.9, dampening: 0.0 },
         3 => Momentum::Classic { momentum: 0.5, dampening: 0.3 },
@@ -192,17 +197,21 @@ fn optimizer(rng: &mut ChaCha8Rng, may_warn: bool, warnings: &Arc<AtomicU64>) ->
     }
     let warnings = Arc::clone(warnings);
     let sgd: Sgd<f64> = config.build().unwrap();
-    Box::new(sgd.on_warning(move |_| {
-        warnings.fetch_add(1, Ordering::Relaxed);
-    }))
+    Box::new(sgd.on_warning(move |warning| warnings.lock().unwrap().push(warning.clone())))
 }
 
 /// Makes the calls until the library finds something: at which call, and what.
-fn run(program: &[(usize, Call)], optimizers: &mut [Box<dyn Optimizer<f64>>]) -> Option<(usize, Fault)> {
+fn run(
+    program: &[(usize, Call)],
+    optimizers: &mut [Box<dyn Optimizer<f64>>],
+    warnings: &Warnings,
+) -> Option<(usize, Fault)> {
     let x = array![[1.0, -2.0]];
     let output_gradient: Array2<f64> = array![[0.5, 1.0, -1.0]];
     let mut models: Vec<Linear<f64>> =
         optimizers.iter().map(|_| Linear::new(2, 3).initialized(Init::Uniform { seed: 0 })).collect();
+    // The last `zero_grad` of each model that threw passes away.
+    let mut thrown_away = [None; 2];
     for (at, (who, call)) in program.iter().enumerate() {
         let model = &mut models[*who];
         match call {
@@ -210,11 +219,21 @@ fn run(program: &[(usize, Call)], optimizers: &mut [Box<dyn Optimizer<f64>>]) ->
             Call::Freeze { parameter, frozen } => model.parameters_mut()[*parameter].set_frozen(*frozen),
             Call::ZeroGrad => match model.zero_grad() {
                 0 => {}
-                passes => return Some((at, Fault::ThrownAway { passes })),
+                passes => thrown_away[*who] = Some((at, passes)),
             },
-            Call::Discard { passes } => assert_eq!(model.zero_grad(), *passes, "{program:?}"),
+            Call::Discard { passes } => assert_eq!(model.discard_grad(), *passes, "{program:?}"),
             Call::Step => {
-                let Err(error) = optimizers[*who].step(model.parameters_mut()) else { continue };
+                let stepped = optimizers[*who].step(model.parameters_mut());
+                if let Some((at, passes)) = thrown_away[*who] {
+                    // With all passes thrown away there is nothing to step with, nor a step to warn.
+                    let told = warnings.lock().unwrap().pop().map(|warning| match warning {
+                        GradientWarning::Unstepped { step, passes, .. } => (step, passes),
+                        other => panic!("{other}"),
+                    });
+                    assert_eq!(told, stepped.ok().map(|step| (step, passes)), "{program:?}");
+                    return Some((at, Fault::ThrownAway { passes }));
+                }
+                let Err(error) = stepped else { continue };
                 let fault = match error.kind() {
                     ErrorKind::StaleGradient { parameter, step, passes } => {
                         Fault::Stale { parameter: parameter.clone(), used_by: *step, passes: *passes }
@@ -258,7 +277,7 @@ fn other_loop(rng: &mut ChaCha8Rng) -> Vec<Call> {
 
 #[test]
 fn no_right_program_raises_an_alarm() {
-    let warnings = Arc::new(AtomicU64::new(0));
+    let warnings = Warnings::default();
     let mut counts = [0_usize; 5];
     for seed in 0..PROGRAMS {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -266,7 +285,7 @@ fn no_right_program_raises_an_alarm() {
         let other = other_loop(&mut rng);
         let (program, _) = interleave(&mut rng, own, other);
         let mut optimizers = [optimizer(&mut rng, true, &warnings), optimizer(&mut rng, true, &warnings)];
-        assert_eq!(run(&program, &mut optimizers), None, "seed {seed}: {program:?}");
+        assert_eq!(run(&program, &mut optimizers, &warnings), None, "seed {seed}: {program:?}");
         for (_, call) in &program {
             counts[match call {
                 Call::Backward => 0,
@@ -277,7 +296,7 @@ fn no_right_program_raises_an_alarm() {
             }] += 1;
         }
     }
-    assert_eq!(warnings.load(Ordering::Relaxed), 0);
+    assert_eq!(*warnings.lock().unwrap(), []);
     assert!(counts[1] > 50_000 && counts.iter().all(|count| *count > 5_000), "too few of some calls: {counts:?}");
 }
 
@@ -336,7 +355,7 @@ fn plant(rng: &mut ChaCha8Rng, fault: &str, windows: &[Window], style: Style) ->
 
 #[test]
 fn every_planted_fault_is_named_at_its_step() {
-    let warnings = Arc::new(AtomicU64::new(0));
+    let warnings = Warnings::default();
     let mut planted = [0; 4];
     let mut seed = PROGRAMS;
     while planted.iter().sum::<u64>() < PROGRAMS {
@@ -348,10 +367,11 @@ fn every_planted_fault_is_named_at_its_step() {
         let other = other_loop(&mut rng);
         let (program, places) = interleave(&mut rng, own, other);
         let mut optimizers = [optimizer(&mut rng, false, &warnings), optimizer(&mut rng, false, &warnings)];
-        let found = run(&program, &mut optimizers);
+        let found = run(&program, &mut optimizers, &warnings);
         assert_eq!(found, Some((places[place], fault)), "seed {seed}, {}: {program:?}", PLANTED[kind]);
         planted[kind] += 1;
     }
+    assert_eq!(*warnings.lock().unwrap(), [], "warnings of faults that were not planted");
     assert!(planted.iter().all(|count| *count > 1_500), "too few of some faults: {planted:?}");
 }
 
@@ -372,19 +392,4 @@ fn a_step_that_is_refused_changes_neither_value_nor_ledger() {
         assert_eq!(now.ledger(), Ledger::Stale { step: 1, passes: 1 });
     }
     assert_eq!(sgd.steps(), 1);
-}
-
-#[test]
-fn freezing_empties_the_ledger_so_that_a_thawed_parameter_starts_afresh() {
-    let mut model: Linear<f64> = Linear::new(2, 3);
-    let mut sgd: Sgd<f64> = SgdConfig::new(0.1).build().unwrap();
-    let (x, output_gradient) = (array![[1.0, 2.0]], array![[1.0, 2.0, 3.0]]);
-    model.backward(x.view(), output_gradient.view()).unwrap();
-    sgd.step(model.parameters_mut()).unwrap();
-    for frozen in [true, false] {
-        model.parameters_mut().iter_mut().for_each(|parameter| parameter.set_frozen(frozen));
-        assert!(model.parameters().iter().all(|parameter| parameter.ledger() == Ledger::Empty), "frozen: {frozen}");
-    }
-    model.backward(x.view(), output_gradient.view()).unwrap();
-    assert_eq!(sgd.step(model.parameters_mut()).unwrap(), 2);
 }

@@ -141,6 +141,26 @@ fn a_value_that_overflows_the_gradient_is_traced_to_its_line_column_and_paramete
     }
 }
 
+/// The whole of digits.csv, in memory.
+#[test]
+fn an_overflow_or_a_huge_value_in_memory_is_traced_to_its_row_and_column() {
+    let digits = Digits::read();
+    let (mut features, classes) = digits.numbers();
+    let mut rng = ChaCha8Rng::seed_from_u64(6);
+    for trial in 0..TRIALS {
+        let at = digits.somewhere(&mut rng);
+        let kept = features[[at.row, at.column]];
+        let (planted, epochs) = [(1e200, 1), (1e50, 4), (-1e160, 1), (-1e6, 4)][trial % 4];
+        features[[at.row, at.column]] = planted;
+        let data = Dataset::with_classes(features.clone(), classes.clone()).unwrap();
+        features[[at.row, at.column]] = kept;
+        let error = train(&data, TrainConfig { epochs, ..one_step() }, 0.1);
+        let culprit = culprit(&error);
+        assert_eq!((culprit.row, culprit.feature), (Some(at.row), Some(at.column)), "trial {trial}: {error}");
+        assert_eq!((culprit.cause, culprit.value), (Cause::Data, Some(planted)), "trial {trial}: {error}");
+    }
+}
+
 #[test]
 fn a_value_that_overflows_f32_is_traced() {
     let digits = Digits::read();
@@ -253,6 +273,12 @@ fn a_step_that_is_skipped_is_left_out_counted_and_reported() {
     let run = succeed(&folder, &[&stop[..], &["--non-finite", "skip", "-o", "m", "--log", "l.jsonl"]].concat());
     assert!(run.stdout.contains("left out    5 steps"), "{}", run.stdout);
     assert_eq!(run.stderr.matches("left out: ").count(), 1, "{}", run.stderr);
+    assert!(run.stderr.contains("; mend the value or leave its row out"), "{}", run.stderr);
+    assert!(
+        run.stdout.contains("warnings    non_finite_step (5)") && !run.stdout.contains("least sq."),
+        "{}",
+        run.stdout
+    );
     assert!(folder.text("l.jsonl").contains("\"code\":\"non_finite_step\""));
     let model = succeed(&folder, &["inspect", "m", "--json"]).json();
     assert!(model["weight"][0][0].as_f64().is_some_and(f64::is_finite));

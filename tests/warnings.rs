@@ -94,6 +94,21 @@ fn a_loss_that_rises_is_told_before_the_run_has_diverged() {
 }
 
 #[test]
+fn a_run_that_is_not_watched_takes_the_same_steps_and_warns_of_nothing() {
+    let data = standardised("diabetes");
+    let trained = |watch: bool| {
+        let (mut told, mut model) = (Told::default(), Linear::new(10, 1));
+        let mut sgd = SgdConfig::new(0.99 * limit(&data)).build().unwrap();
+        let config = TrainConfig { watch, ..full(300) };
+        let report = Trainer::new(config).unwrap().observer(&mut told).fit(&mut model, &Mse, &mut sgd, &data).unwrap();
+        (model.weight().to_owned(), report.loss, told.0.len(), report.warnings.iter().count())
+    };
+    let (watched, unwatched) = (trained(true), trained(false));
+    assert_eq!((&watched.0, watched.1), (&unwatched.0, unwatched.1));
+    assert_eq!((watched.2, watched.3, unwatched.2, unwatched.3), (1, 1, 0, 0));
+}
+
+#[test]
 fn gradients_that_are_nearly_always_clipped_are_told_and_counted_by_the_epoch() {
     let data = standardised("diabetes");
     for clip in [Clip::Norm(1e-3), Clip::Value(1e-3)] {
@@ -246,10 +261,60 @@ fn a_regression_says_how_far_it_is_from_least_squares_in_its_own_units() {
     assert!(table.contains("least sq.   MSE 2859.70, this run") && table.contains("standard error"), "{table}");
     let iris = file("iris.csv");
     assert!(succeed(&folder, &["train", &iris, "--json", "--quiet"]).json().get("least_squares").is_none());
+    let one_hot = ["train", &file("penguins.csv"), "--target", "body_mass_g", "--missing", "drop"];
+    let table = succeed(&folder, &one_hot).stdout;
+    assert!(table.contains("\nspecies: Gentoo - Adelie ") && table.contains("\nsex: MALE - FEMALE "), "{table}");
+    assert!(table.ends_with("the bias is for species=Adelie, island=Biscoe, sex=FEMALE\n"), "{table}");
     folder.write("open.csv", "x,x2,y\n1,2,1\n2,4,3\n3,6,2\n4,8,5\n");
     let open = succeed(&folder, &["train", "open.csv", "--json", "--quiet"]).json()["least_squares"].clone();
     assert_eq!(
         (&open["determined"], &open["parameters"][0]["standard_error"]),
         (&false.into(), &serde_json::Value::Null)
     );
+    let names: Vec<&str> =
+        open["determined_sums"].as_array().unwrap().iter().map(|sum| sum["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["bias"], "x and x2 are open");
+    let page = succeed(&folder, &["train", "open.csv"]).stdout;
+    assert!(page.ends_with("left open, since other columns make them up: x, x2\n"), "{page}");
+}
+
+/// One-hot columns beside the same data in treatment coding, which has full rank.
+#[test]
+fn differences_of_one_hot_columns_are_those_of_a_regression_without_the_first_values() {
+    let folder = Folder::new();
+    let noise = |i: usize| ((i * 7919 + i * i * 31) % 1009) as f64 / 1009.0;
+    let rows: Vec<([usize; 2], f64, f64)> = (0..60)
+        .map(|i| {
+            let (group, side, x) = (i * 5 / 4 % 3, i / 7 % 2, 50.0 + 10.0 * noise(i));
+            ([group, side], x, 3.0 * group as f64 - side as f64 + 0.5 * x + noise(3 * i + 1))
+        })
+        .collect();
+    let mut text = String::from("group,x,side,y\n");
+    for ([group, side], x, y) in &rows {
+        text += &format!("{},{x},{},{y}\n", ["a", "b", "c"][*group], ["left", "right"][*side]);
+    }
+    folder.write("groups.csv", text);
+    let found = succeed(&folder, &["train", "groups.csv", "--json", "--quiet"]).json()["least_squares"].clone();
+
+    // group b, group c, x, side right, 1
+    let design = |i: usize, c: usize| {
+        let ([group, side], x, _) = rows[i];
+        [f64::from(group == 1), f64::from(group == 2), x, side as f64, 1.0][c]
+    };
+    let design = DMatrix::from_fn(rows.len(), 5, design);
+    let y = DVector::from_fn(rows.len(), |i, _| rows[i].2);
+    let inverse = design.clone().svd(true, true).pseudo_inverse(0.0).unwrap();
+    let best = &inverse * &y;
+    let variance = (&design * &best - &y).norm_squared() / (rows.len() - 5) as f64;
+    let names = ["group: b - a", "group: c - a", "x", "side: right - left", "bias"];
+    for (at, sum) in found["determined_sums"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(sum["name"], names[at]);
+        let error = (variance * inverse.row(at).norm_squared()).sqrt();
+        let number = |key: &str| sum[key].as_f64().unwrap();
+        assert!((number("standard_error") / error - 1.0).abs() < 1e-9, "{sum} {error}");
+        assert!((number("least_squares") - best[at]).abs() < 1e-9 * error, "{sum} {}", best[at]);
+        assert!((number("value") - best[at]).abs() < 0.1 * error, "{sum} {}", best[at]);
+    }
+    assert_eq!(found["determined_sums"].as_array().unwrap().len(), 5);
+    assert!(found["farthest_in_standard_errors"].as_f64().is_some());
 }

@@ -113,7 +113,7 @@ impl<'a, 't, T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Batch<'a, 't,
         targets: &Targets<'_, T>,
     ) -> Result<Vec<f64>> {
         self.put(values);
-        self.model.zero_grad();
+        self.model.discard_grad();
         let logits = self.model.forward(forward)?;
         let value = self.loss.evaluate(logits.view(), targets, self.terms.reduction)?;
         self.model.backward(backward, value.gradient.view())?;
@@ -123,7 +123,7 @@ impl<'a, 't, T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Batch<'a, 't,
             let pairs = parameter.gradients().iter().zip(parameter.values());
             gradient.extend(pairs.map(|(g, v)| g.as_f64() + decay * v.as_f64()));
         }
-        self.model.zero_grad();
+        self.model.discard_grad();
         Ok(gradient)
     }
 }

@@ -4,14 +4,14 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use gradus::train::{Difference, LogDiff, LogFile, SettingDiff};
+use gradus::train::{Difference, EpochDifference, LogDiff, LogFile, SettingDiff, ValidationParting};
 use serde_json::{Value, json};
 
 use super::output::{Done, count, figure, print, print_json};
 
 /// Compare two logs: the first step where they part, in what and by how much, and which settings differ.
 ///
-/// Logs are compared to the last bit; seconds are not compared. The exit status is 0 whether they part or not, and 1 if
+/// Logs are compared to the last bit, steps and validation losses; seconds are not compared. The exit status is 0 whether they part or not, and 1 if
 /// a file is not a log: scripts ask --json for "equal".
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  \
@@ -19,7 +19,7 @@ use super::output::{Done, count, figure, print, print_json};
     gradus train data/iris.csv --seed 1 --batch-size 50 --log b.jsonl\n  \
     gradus diff a.jsonl b.jsonl")]
 pub struct Diff {
-    /// A log that `gradus train --log FILE.jsonl` wrote
+    /// A log that `gradus train --log` wrote: FILE.jsonl, or FILE.csv, which has the steps alone
     a: PathBuf,
     /// Another
     b: PathBuf,
@@ -56,6 +56,7 @@ fn as_text(diff: &LogDiff, logs: [&LogFile; 2]) -> String {
     let mut text = String::new();
     let [a, b] = logs.map(|log| log.file.as_str());
     trajectory(&mut text, diff, [a, b]);
+    validation(&mut text, diff);
     match &diff.settings {
         None => {
             for log in logs.iter().filter(|log| log.start.is_none()) {
@@ -124,6 +125,20 @@ fn trajectory(text: &mut String, diff: &LogDiff, [a, b]: [&str; 2]) {
             figure(largest.b),
             figure(largest.relative)
         );
+    }
+}
+
+fn validation(text: &mut String, diff: &LogDiff) {
+    let Some(ValidationParting { first, largest }) = &diff.validation else { return };
+    let mut line = |what: &str, difference: &EpochDifference| {
+        let EpochDifference { epoch, a, b, absolute, relative } = *difference;
+        let [a, b, _] = apart(a, b, absolute);
+        let _ =
+            writeln!(text, "the validation losses {what} epoch {epoch}: {a} and {b}, relative {}", figure(relative));
+    };
+    line("part at", first);
+    if largest.epoch != first.epoch {
+        line("are farthest apart at", largest);
     }
 }
 

@@ -1,10 +1,9 @@
 //! `gradus doctor`.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use gradus::data::{Encoding, Standardizer, Task};
+use gradus::data::{Standardizer, Task};
 use gradus::diagnose::{
     ColumnFacts, SourceColumn, Spectrum, StableRates, SuspectOptions, Suspects, column_facts, spectrum, stable_rates,
     suspects,
@@ -17,11 +16,9 @@ use gradus::{Dataset, Error, Linear, Place, Result, Scalar, SgdConfig, Target};
 
 use super::doctor_page;
 use super::findings::{Finding, findings};
-use super::options::{
-    ColumnOptions, DtypeChoice, MissingChoice, ModelOptions, ReadOptions, at_least_one, batch_size, non_negative,
-};
+use super::options::{DtypeChoice, MissingChoice, SourceOptions, at_least_one, batch_size, non_negative};
 use super::output::{Done, print, print_json};
-use super::prepare::{Prepared, Request, prepare_table, read_table};
+use super::prepare::{Prepared, Request, prepare_table, read_table, source_columns};
 
 /// Look at data before training: what was detected, what is odd about columns and rows, how well conditioned the
 /// problem is, and which learning rates are stable.
@@ -30,14 +27,8 @@ use super::prepare::{Prepared, Request, prepare_table, read_table};
     gradus doctor data/penguins.csv --target species\n  \
     gradus doctor houses.csv --target price --rows 20 --json")]
 pub struct Doctor {
-    /// A CSV file, - for standard input, or synthetic:line, synthetic:plane, synthetic:blobs, synthetic:moons
-    data: PathBuf,
     #[command(flatten)]
-    read: ReadOptions,
-    #[command(flatten)]
-    columns: ColumnOptions,
-    #[command(flatten)]
-    model: ModelOptions,
+    source: SourceOptions,
     /// Rows in a mini-batch, or `full`, to state a stable learning rate for [default: 32]
     #[arg(long, value_name = "N|full", value_parser = batch_size, help_heading = "Optimizer")]
     batch_size: Option<BatchSize>,
@@ -48,16 +39,16 @@ pub struct Doctor {
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = non_negative, help_heading = "Optimizer")]
     weight_decay: f64,
     /// The seed of synthetic data, of a validation share, and of the fits that judge the rows
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Diagnosis")]
     seed: u64,
     /// The suspicious rows listed of each kind
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = at_least_one, help_heading = "Diagnosis")]
     rows: usize,
     /// Print nothing but errors, and with --json the result
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     quiet: bool,
     /// Print the result as one JSON object
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
@@ -66,6 +57,16 @@ pub struct Conditions {
     pub spectrum: Spectrum,
     pub curvature: Curvature,
     pub rates: StableRates,
+}
+
+/// What a plan comes to.
+pub enum Trial {
+    /// It ends after so many epochs.
+    Ends { epochs: usize },
+    /// It fails.
+    Fails(Error),
+    /// That would take long to try, or there is no plan.
+    Untried,
 }
 
 /// The columns with missing cells, and how many.
@@ -86,15 +87,15 @@ pub struct Diagnosis<T: Scalar> {
     pub batch: usize,
     pub momentum: f64,
     pub plan: Option<Plan>,
-    /// The epochs the plan comes to, where that is quickly tried.
-    pub epochs: Option<usize>,
+    /// What the plan comes to.
+    pub trial: Trial,
     pub suspects: Suspects,
     pub findings: Vec<Finding>,
 }
 
 impl Doctor {
     pub fn run(&self) -> Done {
-        match self.model.dtype {
+        match self.source.model.dtype {
             DtypeChoice::F64 => self.run_with::<f64>(),
             DtypeChoice::F32 => self.run_with::<f32>(),
         }
@@ -125,24 +126,33 @@ impl Doctor {
         let conditions = |data: &Dataset<T>| {
             let spectrum = spectrum(data, loss, outputs, bias)?;
             let curvature = Curvature { full_batch: spectrum.largest, ..curvature(data, loss, outputs, bias)? };
+            // Of a row so large that its square has no number nothing can be said.
+            if !curvature.largest_row.is_finite() {
+                return None;
+            }
             let rates = stable_rates(&curvature, batch, momentum, self.weight_decay);
             Some(Conditions { spectrum, curvature, rates })
         };
         let (as_given, on_standardised) = (conditions(data), conditions(&standardised));
-        let standardizes = self.columns.standardizes();
+        let standardizes = self.source.columns.standardizes();
         let trained = if standardizes { &standardised } else { data };
-        let (plan, epochs) = match curvature(trained, loss, outputs, bias) {
+        let (plan, trial) = match curvature(trained, loss, outputs, bias) {
             Some(curvature) => {
                 let plan = self.plan(&curvature, trained, model);
-                (Some(plan), epochs_of(&plan, self.weight_decay, &prepared, trained)?)
+                (Some(plan), trial(&plan, self.weight_decay, &prepared, trained)?)
             }
-            None => (None, None),
+            None => (None, Trial::Untried),
         };
         let options = SuspectOptions { rows: self.rows, seed: self.seed, ..SuspectOptions::default() };
-        let suspects = match &on_standardised {
+        let mut suspects = match &on_standardised {
             Some(on) => suspects(&standardised, loss, outputs, bias, &on.curvature, &options)?,
             None => Suspects::default(),
         };
+        // Rows of which the others say just what the file does are above suspicion.
+        suspects.mislabelled.retain(|m| match m.probability {
+            Some(_) => m.predicted != target_of(data, m.row),
+            None => m.residual > 0.0,
+        });
         let mut diagnosis = Diagnosis {
             columns,
             missing,
@@ -153,33 +163,27 @@ impl Doctor {
             batch,
             momentum,
             plan,
-            epochs,
+            trial,
             suspects,
             findings: Vec::new(),
             prepared,
         };
-        diagnosis.findings = findings(&diagnosis, self.columns.missing);
+        diagnosis.findings = findings(&diagnosis, self.source.columns.missing);
         Ok(diagnosis)
     }
 
     /// The data as they are, and the columns with missing cells. These are no error here: their rows are left out.
     fn read<T: Scalar>(&self) -> Result<(Prepared<T>, MissingCells)> {
         let started = Instant::now();
-        let table = read_table::<T>(&self.data, &self.read.csv(), self.seed)?;
+        let table = read_table::<T>(&self.source.data, &self.source.read.csv(), self.seed)?;
         let cells = table.names().map(str::to_owned).zip(table.missing_cells());
         let missing: MissingCells = cells.filter(|(_, missing)| *missing > 0).collect();
-        let choice = match self.columns.missing {
+        let choice = match self.source.columns.missing {
             MissingChoice::Error => MissingChoice::Drop,
             given => given,
         };
-        let request = Request {
-            data: &self.data,
-            read: &self.read,
-            columns: &self.columns.as_given(choice),
-            model: &self.model,
-            decay_bias: false,
-            seed: self.seed,
-        };
+        let source = SourceOptions { columns: self.source.columns.as_given(choice), ..self.source.clone() };
+        let request = Request { source: &source, decay_bias: false, seed: self.seed };
         let prepared = prepare_table(&request, table, started)?;
         if prepared.data.features().ncols() == 0 {
             let place = Place::file(&prepared.source.file);
@@ -208,31 +212,12 @@ impl Doctor {
     }
 }
 
-/// The columns of the schema, with the features each became.
-fn source_columns(schema: &gradus::data::Schema) -> Vec<SourceColumn> {
-    let mut start = 0;
-    let source = |column: &gradus::data::FeatureColumn| {
-        let (width, one_hot) = match &column.encoding {
-            Encoding::Number { .. } => (1, false),
-            Encoding::OneHot { values, .. } => (values.len(), true),
-        };
-        start += width;
-        SourceColumn { name: column.name.clone(), features: start - width..start, one_hot }
-    };
-    schema.columns.iter().map(source).collect()
-}
-
-/// The epochs after which a plan ends, by trying it; `None` if that would take long.
-fn epochs_of<T: Scalar>(
-    plan: &Plan,
-    weight_decay: f64,
-    prepared: &Prepared<T>,
-    data: &Dataset<T>,
-) -> Result<Option<usize>> {
+/// What a plan comes to, by trying it.
+fn trial<T: Scalar>(plan: &Plan, weight_decay: f64, prepared: &Prepared<T>, data: &Dataset<T>) -> Result<Trial> {
     const MOST_WORK: usize = 200_000_000;
     let mut model = prepared.model.clone();
     if data.rows() * model.parameters()[0].len() * plan.epochs > MOST_WORK {
-        return Ok(None);
+        return Ok(Trial::Untried);
     }
     let mut sgd = SgdConfig::new(plan.lr).momentum(plan.momentum).weight_decay(weight_decay).build()?;
     let config = TrainConfig {
@@ -243,7 +228,16 @@ fn epochs_of<T: Scalar>(
         optimality: plan.optimality,
         ..TrainConfig::default()
     };
-    Ok(Trainer::new(config)?.fit(&mut model, &*prepared.loss, &mut sgd, data).ok().map(|report| report.epochs))
+    let run = Trainer::new(config)?.fit(&mut model, &*prepared.loss, &mut sgd, data);
+    Ok(run.map_or_else(Trial::Fails, |report| Trial::Ends { epochs: report.epochs }))
+}
+
+/// The target of a row, a class by its index.
+fn target_of<T: Scalar>(data: &Dataset<T>, row: usize) -> f64 {
+    match data.targets().row(row) {
+        Target::Class(class) => class as f64,
+        Target::Values(values) => values[0].as_f64(),
+    }
 }
 
 impl<T: Scalar> Diagnosis<T> {
@@ -259,10 +253,7 @@ impl<T: Scalar> Diagnosis<T> {
 
     /// The target of a row, as the file has it.
     pub fn target(&self, row: usize) -> f64 {
-        match self.prepared.data.targets().row(row) {
-            Target::Class(class) => class as f64,
-            Target::Values(values) => values[0].as_f64(),
-        }
+        target_of(&self.prepared.data, row)
     }
 
     /// A target or prediction in words: a class's name, or the number.

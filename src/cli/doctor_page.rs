@@ -7,13 +7,10 @@ use gradus::optim::Momentum;
 use gradus::train::auto::Plan;
 use serde_json::{Value, json};
 
-use super::doctor::{Conditions, Diagnosis};
+use super::doctor::{Conditions, Diagnosis, Trial};
 use super::findings::Severity;
-use super::output::count;
+use super::output::{count, paragraph};
 use super::report;
-
-/// The width of the page.
-const WIDTH: usize = 80;
 
 /// A number in about four digits.
 pub fn short(value: f64) -> String {
@@ -40,25 +37,46 @@ pub fn page<T: Scalar>(diagnosis: &Diagnosis<T>) -> String {
 }
 
 fn detected<T: Scalar>(diagnosis: &Diagnosis<T>, text: &mut String) {
-    text.push_str(&wrapped("", &report::source(&diagnosis.prepared.source)));
+    text.push_str(&paragraph("", &report::source(&diagnosis.prepared.source)));
     let schema = &diagnosis.prepared.schema;
     let task = if schema.classes.is_empty() {
         let rows = diagnosis.prepared.data.rows();
         let values = (0..rows).map(|row| diagnosis.target(row));
         let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-        format!("a number, {} to {}", short(low), short(high))
+        if low == high {
+            format!("a number, {}", short(low))
+        } else {
+            format!("a number, {} to {}", short(low), short(high))
+        }
     } else {
-        let sizes = diagnosis.class_sizes();
-        let each: Vec<String> = schema.classes.iter().zip(sizes).map(|(name, size)| format!("{name} {size}")).collect();
-        format!("{} classes ({})", each.len(), each.join(", "))
+        classes(&schema.classes, &diagnosis.class_sizes())
     };
     let target = format!("target \"{}\": {task}, loss {}", schema.target, diagnosis.prepared.loss_name);
-    text.push_str(&wrapped("", &target));
+    text.push_str(&paragraph("", &target));
     let texts = diagnosis.columns.iter().filter(|column| column.one_hot).count();
     let numbers = diagnosis.columns.len() - texts;
     let features = diagnosis.prepared.data.features().ncols();
-    let kinds = format!("{} of numbers, {texts} of text", count(numbers, "column"));
-    let _ = writeln!(text, "features: {kinds}; {features} in all");
+    let _ = match (numbers, texts) {
+        (_, 0) => writeln!(text, "features: {} of numbers", count(numbers, "column")),
+        (0, _) => writeln!(text, "features: {} of text, {features} values in all", count(texts, "column")),
+        _ => {
+            let values = features - numbers;
+            writeln!(text, "features: {} of numbers, {texts} of text with {values} values", count(numbers, "column"))
+        }
+    };
+}
+
+/// The classes with their rows: each, or of many the smallest and the largest.
+fn classes(names: &[String], sizes: &[usize]) -> String {
+    const LISTED: usize = 12;
+    let each: Vec<String> = names.iter().zip(sizes).map(|(name, size)| format!("{name} {size}")).collect();
+    if each.len() <= LISTED {
+        return format!("{} classes ({})", each.len(), each.join(", "));
+    }
+    let by_size = |at: &usize| sizes[*at];
+    let (least, most) = ((0..sizes.len()).min_by_key(by_size), (0..sizes.len()).max_by_key(by_size));
+    let named = |at: Option<usize>| at.map_or("", |at| each[at].as_str());
+    format!("{} classes (from {} to {} rows)", each.len(), named(least), named(most))
 }
 
 fn found<T: Scalar>(diagnosis: &Diagnosis<T>, text: &mut String) {
@@ -70,29 +88,32 @@ fn found<T: Scalar>(diagnosis: &Diagnosis<T>, text: &mut String) {
             Severity::Warning => "warning",
             Severity::Note => "note",
         };
-        text.push_str(&wrapped(&format!("  {name:<9}"), &finding.message));
+        text.push_str(&paragraph(&format!("  {name:<9}"), &finding.message));
         if !finding.remedy.is_empty() {
-            text.push_str(&wrapped("           -> ", &finding.remedy));
+            text.push_str(&paragraph("           -> ", &finding.remedy));
         }
     }
 }
 
 fn conditions<T: Scalar>(diagnosis: &Diagnosis<T>, text: &mut String) {
-    let (Some(given), Some(standardised)) = (&diagnosis.as_given, &diagnosis.standardised) else {
-        text.push_str("\nthis loss states no curvature: no learning rate can be told to be stable\n");
+    let (given, standardised) = (diagnosis.as_given.as_ref(), diagnosis.standardised.as_ref());
+    if given.is_none() && standardised.is_none() {
+        text.push_str("\nthe loss has no curvature that could be told: no learning rate is known to be stable\n");
         return;
-    };
+    }
     let mark = |trained| if trained { " *" } else { "  " };
     let (first, second) = (mark(!diagnosis.standardizes), mark(diagnosis.standardizes));
     let _ = writeln!(text, "\n{:<31}{:>16}{first}{:>16}{second}", "features", "as given", "standardised");
     let mut row = |name: &str, figure: &dyn Fn(&Conditions) -> String| {
-        let _ = writeln!(text, "{name:<31}{:>16}{:>18}", figure(given), figure(standardised));
+        // What is missing overflows; a finding says so.
+        let [given, standardised] = [given, standardised].map(|c| c.map_or("-".to_owned(), figure));
+        let _ = writeln!(text, "{name:<31}{given:>16}{standardised:>18}");
     };
     let bound = |c: &Conditions, mark: &str| if c.spectrum.complete { String::new() } else { mark.to_owned() };
     row("largest curvature", &|c| short(c.spectrum.largest));
     row("smallest curvature", &|c| bound(c, "at most ") + &short(c.spectrum.smallest));
     row("condition number", &|c| bound(c, "at least ") + &short(c.spectrum.condition));
-    if given.spectrum.flat_directions + standardised.spectrum.flat_directions > 0 {
+    if [given, standardised].iter().flatten().any(|c| c.spectrum.flat_directions > 0) {
         row("flat directions", &|c| c.spectrum.flat_directions.to_string());
     }
     row("stable, full batch: lr below", &|c| short(c.rates.full_batch));
@@ -101,12 +122,13 @@ fn conditions<T: Scalar>(diagnosis: &Diagnosis<T>, text: &mut String) {
     row(&format!("stable, batches of {}", diagnosis.batch), &|c| short(c.rates.mini_batch));
     text.push_str("* what `train` runs on, with these options\n");
     if let Some(plan) = &diagnosis.plan {
-        let epochs = match diagnosis.epochs {
-            Some(epochs) if epochs == plan.epochs => "; it takes them all".to_owned(),
-            Some(epochs) => format!("; it ends after {}", count(epochs, "epoch")),
-            None => String::new(),
+        let epochs = match diagnosis.trial {
+            Trial::Ends { epochs } if epochs == plan.epochs => "; it runs them all".to_owned(),
+            Trial::Ends { epochs } => format!("; it ends after {}", count(epochs, "epoch")),
+            Trial::Fails(_) => "; it fails".to_owned(),
+            Trial::Untried => String::new(),
         };
-        text.push_str(&wrapped("", &format!("--lr auto {}{epochs}", report::chosen(plan))));
+        text.push_str(&paragraph("", &format!("--lr auto takes {}{epochs}", report::chosen(plan))));
     }
 }
 
@@ -136,33 +158,13 @@ fn suspicious<T: Scalar>(diagnosis: &Diagnosis<T>, text: &mut String) {
             let leverage = m.leverage.map_or(String::new(), |leverage| format!("{leverage:.3}"));
             let value = short(diagnosis.prepared.data.row(m.row)[m.feature].as_f64());
             let column = clip(&diagnosis.prepared.data.feature_names()[m.feature]);
-            let (norm, far) = (short(m.gradient_norm), short(m.deviations));
+            let norm = short(m.gradient_norm);
+            // The other rows do not vary.
+            let far = if m.deviations.is_finite() { short(m.deviations) } else { "-".into() };
             let _ =
                 writeln!(text, "{:>8}  {norm:>13}  {leverage:>8}  {column:<20}  {value:>10}  {far:>10}", line(m.row));
         }
     }
-}
-
-/// Text behind a margin, cut between words so that no line is longer than the page is wide.
-fn wrapped(margin: &str, message: &str) -> String {
-    let indent = margin.chars().count();
-    let mut text = margin.to_owned();
-    let mut column = indent;
-    for word in message.split(' ') {
-        let width = word.chars().count();
-        if column > indent && column + 1 + width > WIDTH {
-            text.push('\n');
-            text.extend(std::iter::repeat_n(' ', indent));
-            column = indent;
-        } else if column > indent {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += width;
-    }
-    text.push('\n');
-    text
 }
 
 /// The diagnosis as one JSON object.
@@ -235,7 +237,7 @@ pub fn json<T: Scalar>(diagnosis: &Diagnosis<T>) -> Value {
         "standardize": diagnosis.standardizes,
         "as_given": conditions_json(diagnosis, diagnosis.as_given.as_ref()),
         "standardized": conditions_json(diagnosis, diagnosis.standardised.as_ref()),
-        "auto": diagnosis.plan.as_ref().map(|plan| plan_json(plan, diagnosis.epochs, data.rows())),
+        "auto": diagnosis.plan.as_ref().map(|plan| plan_json(plan, &diagnosis.trial, data.rows())),
         "suspicious_rows": { "mislabelled": mislabelled, "mistyped": mistyped },
         "held_out_accuracy": diagnosis.suspects.accuracy,
     })
@@ -265,7 +267,7 @@ fn conditions_json<T: Scalar>(diagnosis: &Diagnosis<T>, conditions: Option<&Cond
     })
 }
 
-fn plan_json(plan: &Plan, epochs: Option<usize>, rows: usize) -> Value {
+fn plan_json(plan: &Plan, trial: &Trial, rows: usize) -> Value {
     json!({
         "lr": plan.lr,
         "momentum": plan.momentum.factor(),
@@ -273,6 +275,6 @@ fn plan_json(plan: &Plan, epochs: Option<usize>, rows: usize) -> Value {
         "schedule": plan.schedule.to_string(),
         "batch_size": plan.batch_size.of(rows),
         "most_epochs": plan.epochs,
-        "epochs": epochs,
+        "epochs": if let Trial::Ends { epochs } = trial { Some(epochs) } else { None },
     })
 }

@@ -1,11 +1,11 @@
 //! What `doctor` makes of the facts: findings, each with the option or the edit that mends it.
 
 use gradus::Scalar;
-use gradus::diagnose::{Collinear, Mistyped, SourceColumn};
+use gradus::diagnose::{Collinear, SourceColumn};
 use gradus::model::Model;
 use serde::Serialize;
 
-use super::doctor::Diagnosis;
+use super::doctor::{Diagnosis, Trial};
 use super::doctor_page::short;
 use super::options::MissingChoice;
 use super::output::count;
@@ -29,7 +29,7 @@ pub struct Finding {
     /// What it is, in a word.
     pub code: &'static str,
     pub message: String,
-    /// The option or the edit that mends it; empty where nothing has to be done.
+    /// The option or the edit that mends it.
     pub remedy: String,
 }
 
@@ -45,8 +45,10 @@ const ILL_CONDITIONED: f64 = 1e6;
 /// A value this many standard deviations from the other rows' mean is a mistake more often than not.
 const MISTYPED: f64 = 15.0;
 
-/// A class to which other rows give less than this is a mistake more often than not.
-const MISLABELLED: f64 = 0.01;
+/// A class to which other rows give less than this part of its share of the rows is a mistake more often than not,
+/// unless it has too few rows to be known from others.
+const MISLABELLED: f64 = 0.02;
+const FEWEST: usize = 5;
 
 /// Names that are listed in full.
 const LISTED: usize = 5;
@@ -55,13 +57,14 @@ const LISTED: usize = 5;
 pub fn findings<T: Scalar>(diagnosis: &Diagnosis<T>, missing: MissingChoice) -> Vec<Finding> {
     let mut list = List(Vec::new());
     missing_values(diagnosis, missing, &mut list);
+    training(diagnosis, &mut list);
     columns(diagnosis, &mut list);
     classes(diagnosis, &mut list);
     rows(diagnosis, &mut list);
     conditioning(diagnosis, &mut list);
     for note in &diagnosis.prepared.notes {
-        let codes = note.contains("--loss cross-entropy");
-        list.add(if codes { Severity::Warning } else { Severity::Note }, "remark", note.clone(), String::new());
+        let (message, remedy) = note.rsplit_once("; ").unwrap_or((note, "look at the data"));
+        list.add(Severity::Warning, "remark", message.to_owned(), remedy.to_owned());
     }
     list.0.sort_by_key(|finding| finding.severity);
     list.0
@@ -82,10 +85,20 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     format!("{}{more}", all[..all.len().min(LISTED)].join(", "))
 }
 
-/// Names for an option that takes several.
-fn joined<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let list = names.collect::<Vec<_>>().join(",");
-    if list.contains(' ') { format!("\"{list}\"") } else { list }
+/// The option that leaves columns out, as a shell takes it.
+fn drop_option<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    if let Some(name) = names.iter().find(|name| name.contains(',')) {
+        return format!("take column \"{name}\" out of the file: no option can name it for its comma");
+    }
+    let list = names.join(",");
+    let plain = |c: char| c.is_alphanumeric() || "_-.,:=+%@/".contains(c);
+    let joint = if list.starts_with('-') { '=' } else { ' ' };
+    if list.chars().all(plain) {
+        format!("--drop{joint}{list}")
+    } else {
+        format!("--drop{joint}'{}'", list.replace('\'', r"'\''"))
+    }
 }
 
 fn missing_values<T: Scalar>(diagnosis: &Diagnosis<T>, choice: MissingChoice, list: &mut List) {
@@ -105,11 +118,52 @@ fn missing_values<T: Scalar>(diagnosis: &Diagnosis<T>, choice: MissingChoice, li
         }
         MissingChoice::Drop => {
             let message = format!("{message}; {} left out", count(dropped, "row"));
-            list.add(Severity::Note, "missing_values", message, String::new());
+            list.add(
+                Severity::Note,
+                "missing_values",
+                message,
+                "--missing mean fills them in and keeps the rows".into(),
+            );
         }
         MissingChoice::Mean => {
-            list.add(Severity::Note, "missing_values", format!("{message}; filled in"), String::new());
+            let remedy = "nothing more to do, or --missing drop leaves their rows out".into();
+            list.add(Severity::Note, "missing_values", format!("{message}; filled in"), remedy);
         }
+    }
+}
+
+/// What keeps training from coming to anything.
+fn training<T: Scalar>(diagnosis: &Diagnosis<T>, list: &mut List) {
+    if let Trial::Fails(error) = &diagnosis.trial {
+        let text = error.to_string();
+        let (message, remedy) = text.split_once("\nhelp: ").unwrap_or((&text, "look at the data"));
+        list.add(Severity::Problem, "training_fails", format!("training fails: {message}"), remedy.to_owned());
+    }
+    let target = &diagnosis.prepared.schema.target;
+    let rows = diagnosis.prepared.data.rows();
+    let first = diagnosis.target(0);
+    if rows > 1 && (1..rows).all(|row| diagnosis.target(row) == first) {
+        let message = format!("the target \"{target}\" is {} in every row: there is nothing to learn", short(first));
+        list.add(Severity::Problem, "constant_target", message, "--target names another column".into());
+    }
+    if diagnosis.as_given.is_none() && diagnosis.standardised.is_some() {
+        let data = &diagnosis.prepared.data;
+        let mut largest = (0, 0.0_f64);
+        for row in 0..rows {
+            for (feature, value) in data.row(row).iter().enumerate() {
+                if value.as_f64().abs() > largest.1.abs() {
+                    largest = (feature, value.as_f64());
+                }
+            }
+        }
+        let (column, value) = (diagnosis.column_of(largest.0), short(largest.1));
+        let message = format!("column \"{column}\" has values like {value}, whose squares overflow {}", T::NAME);
+        let (severity, remedy) = if diagnosis.standardizes {
+            (Severity::Note, "standardising, which is on, mends it; a smaller unit does for good")
+        } else {
+            (Severity::Problem, "leave out --no-standardize, or give the column a smaller unit")
+        };
+        list.add(severity, "overflow", message, remedy.into());
     }
 }
 
@@ -118,16 +172,22 @@ fn columns<T: Scalar>(diagnosis: &Diagnosis<T>, list: &mut List) {
     let name = |index: &usize| -> &str { &columns[*index].name };
     for index in &facts.giveaways {
         let message = format!("column \"{}\" alone tells the target in every row", name(index));
-        let remedy = format!("if it is not known when you predict: --drop {}", joined([name(index)].into_iter()));
+        let remedy = format!("if it is not known when you predict: {}", drop_option([name(index)].into_iter()));
         list.add(Severity::Problem, "giveaway", message, remedy);
     }
     for index in &facts.row_numbers {
         let message = format!("column \"{}\" looks like a row number: a different whole number in each", name(index));
-        list.add(Severity::Warning, "row_number", message, format!("--drop {}", joined([name(index)].into_iter())));
+        list.add(Severity::Warning, "row_number", message, drop_option([name(index)].into_iter()));
+    }
+    for index in &facts.identifiers {
+        let texts = columns[*index].features.len();
+        let rows = count(diagnosis.prepared.data.rows(), "row");
+        let message = format!("column \"{}\" names the rows: {texts} different texts in {rows}", name(index));
+        list.add(Severity::Warning, "identifier", message, drop_option([name(index)].into_iter()));
     }
     for (repeated, first) in &facts.duplicates {
         let message = format!("column \"{}\" repeats \"{}\"", name(repeated), name(first));
-        list.add(Severity::Warning, "duplicate", message, format!("--drop {}", joined([name(repeated)].into_iter())));
+        list.add(Severity::Warning, "duplicate", message, drop_option([name(repeated)].into_iter()));
     }
     for Collinear { column, with, inflation } in &facts.collinear {
         let others = listed(with.iter().map(name));
@@ -141,13 +201,13 @@ fn columns<T: Scalar>(diagnosis: &Diagnosis<T>, list: &mut List) {
         } else {
             (Severity::Warning, format!("column \"{}\" is exactly made up of {others}", name(column)))
         };
-        let remedy = format!("--drop {}, or --weight-decay 0.001", joined([name(column)].into_iter()));
+        let remedy = format!("{}, or --weight-decay 0.001", drop_option([name(column)].into_iter()));
         list.add(severity, "collinear", message, remedy);
     }
     if !facts.constant.is_empty() {
         let names = || facts.constant.iter().map(name);
         let message = format!("{} the same in every row: {}", count(facts.constant.len(), "column"), listed(names()));
-        list.add(Severity::Note, "constant", message, format!("--drop {}", joined(names())));
+        list.add(Severity::Note, "constant", message, drop_option(names()));
     }
     if let Some((widest, narrowest, ratio)) = facts.scales.filter(|(_, _, ratio)| *ratio > FAR_APART) {
         let names: [&SourceColumn; 2] = [&columns[widest], &columns[narrowest]];
@@ -165,13 +225,11 @@ fn columns<T: Scalar>(diagnosis: &Diagnosis<T>, list: &mut List) {
 fn classes<T: Scalar>(diagnosis: &Diagnosis<T>, list: &mut List) {
     let sizes = diagnosis.class_sizes();
     let rows = diagnosis.prepared.data.rows();
-    let parameters: usize = diagnosis.prepared.model.parameters().iter().map(gradus::Parameter::len).sum();
-    let outputs = diagnosis.prepared.model.outputs();
-    if rows <= parameters / outputs {
+    if few_rows(diagnosis) {
         let message = format!(
             "{} for {} a prediction: they can be fitted exactly, and say little",
             count(rows, "row"),
-            count(parameters / outputs, "parameter")
+            count(parameters_of_output(diagnosis), "parameter")
         );
         list.add(Severity::Warning, "few_rows", message, "more rows, fewer columns, or --weight-decay 0.1".into());
     }
@@ -189,9 +247,25 @@ fn classes<T: Scalar>(diagnosis: &Diagnosis<T>, list: &mut List) {
     }
 }
 
+/// The parameters that make up one output.
+fn parameters_of_output<T: Scalar>(diagnosis: &Diagnosis<T>) -> usize {
+    let model = &diagnosis.prepared.model;
+    model.parameters().iter().map(gradus::Parameter::len).sum::<usize>() / model.outputs()
+}
+
+/// Whether there are so few rows that they can be fitted exactly.
+fn few_rows<T: Scalar>(diagnosis: &Diagnosis<T>) -> bool {
+    diagnosis.prepared.data.rows() <= parameters_of_output(diagnosis)
+}
+
 fn rows<T: Scalar>(diagnosis: &Diagnosis<T>, list: &mut List) {
     let suspects = &diagnosis.suspects;
-    let likely = suspects.mislabelled.iter().filter(|m| m.probability.is_some_and(|p| p < MISLABELLED));
+    let (sizes, all) = (diagnosis.class_sizes(), diagnosis.prepared.data.rows());
+    let likely = suspects.mislabelled.iter().filter(|m| {
+        let size = sizes.get(diagnosis.target(m.row) as usize).copied().unwrap_or(0);
+        let least = MISLABELLED * size as f64 / all as f64;
+        size >= FEWEST && !few_rows(diagnosis) && m.probability.is_some_and(|p| p < least)
+    });
     let lines: Vec<String> = likely.filter_map(|m| diagnosis.line(m.row)).map(|line| line.to_string()).collect();
     if !lines.is_empty() {
         let message = format!(
@@ -201,29 +275,56 @@ fn rows<T: Scalar>(diagnosis: &Diagnosis<T>, list: &mut List) {
         );
         list.add(Severity::Warning, "mislabelled", message, "look at the class; see the list below".into());
     }
-    let far_out = suspects.mistyped.iter().filter(|m| m.deviations > MISTYPED && stands_alone(diagnosis, m));
+    let far_out = suspects.mistyped.iter().filter(|m| {
+        let data = &diagnosis.prepared.data;
+        let value = |row: usize| data.row(row)[m.feature].as_f64();
+        let others = || (0..all).filter(|&row| row != m.row).map(value);
+        m.deviations > MISTYPED && stands_alone(value(m.row), others)
+    });
     for m in far_out.take(LISTED) {
         let place = diagnosis.prepared.data.place(m.row);
         let place = place.map_or(format!("row {}", m.row), |p| p.in_column(diagnosis.column_of(m.feature)).to_string());
         let value = diagnosis.prepared.data.row(m.row)[m.feature].as_f64();
-        let message = format!(
-            "{place}: {} lies {} standard deviations from the mean of the other rows",
-            short(value),
-            short(m.deviations)
-        );
-        list.add(Severity::Warning, "mistyped", message, "look at the cell: a decimal point, a unit, a code?".into());
+        list.add(Severity::Warning, "mistyped", format!("{place}: {}", far_out_by(value, m.deviations)), LOOK.into());
+    }
+    if diagnosis.prepared.schema.classes.is_empty() && all > FEWEST {
+        mistyped_target(diagnosis, list);
     }
 }
 
-/// Whether a value lies much farther out than any other of its column, and those do vary.
-fn stands_alone<T: Scalar>(diagnosis: &Diagnosis<T>, suspect: &Mistyped) -> bool {
-    const TIMES: f64 = 3.0;
+/// What to do about a value that lies far out.
+const LOOK: &str = "look at the cell: a decimal point, a unit, a code?";
+
+fn far_out_by(value: f64, deviations: f64) -> String {
+    const READABLE: f64 = 1e5;
+    let far = if deviations < READABLE { format!("{} standard deviations", short(deviations)) } else { "far".into() };
+    let value = short(value);
+    format!("{value} lies {far} from the mean of the other rows")
+}
+
+/// The target that lies farthest out, if it stands alone.
+fn mistyped_target<T: Scalar>(diagnosis: &Diagnosis<T>, list: &mut List) {
     let data = &diagnosis.prepared.data;
-    let others =
-        || (0..data.rows()).filter(|&row| row != suspect.row).map(|row| data.row(row)[suspect.feature].as_f64());
+    let largest = |a: usize, b: usize| if diagnosis.target(b).abs() > diagnosis.target(a).abs() { b } else { a };
+    let row = (0..data.rows()).fold(0, largest);
+    let others = || (0..data.rows()).filter(|&other| other != row).map(|row| diagnosis.target(row));
+    let n = others().count() as f64;
+    let mean = others().sum::<f64>() / n;
+    let deviations =
+        (diagnosis.target(row) - mean).abs() / (others().map(|y| (y - mean).powi(2)).sum::<f64>() / n).sqrt();
+    if deviations > MISTYPED && stands_alone(diagnosis.target(row), others) {
+        let target = &diagnosis.prepared.schema.target;
+        let place = data.place(row).map_or(format!("row {row}"), |place| place.in_column(target).to_string());
+        let message = format!("{place}: {}", far_out_by(diagnosis.target(row), deviations));
+        list.add(Severity::Warning, "mistyped", message, LOOK.into());
+    }
+}
+
+/// Whether a value lies much farther out than any of the others, and those do vary.
+fn stands_alone<I: Iterator<Item = f64>>(value: f64, others: impl Fn() -> I) -> bool {
+    const TIMES: f64 = 3.0;
     let mean = others().sum::<f64>() / others().count() as f64;
     let farthest = others().map(|x| (x - mean).abs()).fold(0.0, f64::max);
-    let value = data.row(suspect.row)[suspect.feature].as_f64();
     farthest > 0.0 && (value - mean).abs() > TIMES * farthest
 }
 

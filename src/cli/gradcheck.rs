@@ -1,15 +1,11 @@
 //! `gradus gradcheck`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use gradus::check::{GradCheck, Mode, Report};
 use gradus::{Init, Linear, Result, Scalar};
 use serde_json::json;
 
-use super::options::{
-    ColumnOptions, DtypeChoice, LoopOptions, ModelOptions, OptimizerOptions, ReadOptions, at_least_one,
-};
+use super::options::{DtypeChoice, LoopOptions, OptimizerOptions, SourceOptions, at_least_one};
 use super::output::{Done, Failure, count, figure, print, print_json};
 use super::prepare::{Request, prepare};
 
@@ -23,14 +19,8 @@ use super::prepare::{Request, prepare};
     after_help = "Example:\n  gradus gradcheck data/iris.csv --target species --label-smoothing 0.1 --loss cross-entropy"
 )]
 pub struct Gradcheck {
-    /// A CSV file, - for standard input, or synthetic:NAME
-    data: PathBuf,
     #[command(flatten)]
-    read: ReadOptions,
-    #[command(flatten)]
-    columns: ColumnOptions,
-    #[command(flatten)]
-    model: ModelOptions,
+    source: SourceOptions,
     #[command(flatten)]
     optimizer: OptimizerOptions,
     #[command(flatten)]
@@ -51,7 +41,7 @@ pub struct Gradcheck {
 
 impl Gradcheck {
     pub fn run(&self) -> Done {
-        let (reports, rows) = match self.model.dtype {
+        let (reports, rows) = match self.source.model.dtype {
             DtypeChoice::F64 => self.check::<f64>()?,
             DtypeChoice::F32 => self.check::<f32>()?,
         };
@@ -72,10 +62,7 @@ impl Gradcheck {
     /// The reports at the two points, and the rows that were checked.
     fn check<T: Scalar>(&self) -> Result<(Vec<(&'static str, Report)>, usize)> {
         let mut prepared = prepare::<T>(&Request {
-            data: &self.data,
-            read: &self.read,
-            columns: &self.columns,
-            model: &self.model,
+            source: &self.source,
             decay_bias: self.optimizer.decay_bias,
             seed: self.training.seed,
         })?;

@@ -8,7 +8,7 @@ use gradus::lab::{Bug, Fact, Version, bug, bugs};
 use gradus::{Error, Result};
 use serde_json::{Value, json};
 
-use super::output::{Done, figure, print, print_json};
+use super::output::{Done, WIDTH, figure, paragraph, print, print_json};
 use super::plot::{BOTH, Curve, plot};
 
 /// The bug lab: famous gradient bugs, reproduced, detected, mended.
@@ -27,9 +27,6 @@ pub struct Lab {
     #[arg(long)]
     quiet: bool,
 }
-
-/// The width of a page.
-const WIDTH: usize = 80;
 
 const WRONG: char = 'x';
 const RIGHT: char = 'o';
@@ -102,7 +99,7 @@ impl Exhibit {
     fn page(&self) -> String {
         let bug = self.bug;
         let mut text = format!("{}: {}\n\n", bug.name, bug.title);
-        paragraph(&mut text, "", bug.story);
+        text += &paragraph("", bug.story);
         for (heading, version) in [("wrong", Version::Wrong), ("right", Version::Right)] {
             let _ = writeln!(text, "\n{heading}");
             for line in bug.lines(version) {
@@ -114,16 +111,16 @@ impl Exhibit {
             let _ = writeln!(text, "{:<60}{:>12}", fact.meaning, figure(fact.value));
         }
         text.push_str(if self.facts.is_empty() { "" } else { "\n" });
-        paragraph(&mut text, "", &format!("found by {}:", bug.found_by));
+        text += &paragraph("", &format!("found by {}:", bug.found_by));
         for (message, run) in self.messages.iter().zip(["wrong", "right"]) {
             let said = message.as_deref().unwrap_or("nothing is reported");
             for (at, line) in said.lines().enumerate() {
                 let start = if at == 0 { format!("  {run}  ") } else { " ".repeat(9) };
-                paragraph(&mut text, &start, line);
+                text += &paragraph(&start, line);
             }
         }
         text.push('\n');
-        paragraph(&mut text, "mend: ", bug.mend);
+        text += &paragraph("mend: ", bug.mend);
         text
     }
 
@@ -136,8 +133,8 @@ impl Exhibit {
         let axis = if log { " (logarithmic)" } else { "" };
         let heading =
             format!("mean loss of all rows before each {unit}{axis}: {WRONG} wrong, {RIGHT} right, {BOTH} both");
-        paragraph(text, "", &heading);
-        paragraph(text, "", self.bug.setting);
+        *text += &paragraph("", &heading);
+        *text += &paragraph("", self.bug.setting);
         for line in lines {
             let _ = writeln!(text, "{line}");
         }
@@ -165,39 +162,9 @@ fn places(length: usize) -> Vec<usize> {
     places
 }
 
-/// Adds text broken into lines of at most [`WIDTH`] characters, the first after `start`, the others below its end.
-fn paragraph(page: &mut String, start: &str, text: &str) {
-    let indent = start.chars().count();
-    let mut width = indent;
-    page.push_str(start);
-    for (at, word) in text.split(' ').filter(|word| !word.is_empty()).enumerate() {
-        let length = word.chars().count();
-        if at > 0 && width + 1 + length > WIDTH {
-            let _ = write!(page, "\n{:indent$}", "");
-            width = indent;
-        } else if at > 0 {
-            page.push(' ');
-            width += 1;
-        }
-        page.push_str(word);
-        width += length;
-    }
-    page.push('\n');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paragraphs_break_between_words_and_hang_below_their_start() {
-        let mut page = String::new();
-        paragraph(&mut page, "help: ", &"word ".repeat(20));
-        let lines: Vec<&str> = page.lines().collect();
-        assert_eq!(lines.len(), 2);
-        assert_eq!(lines[0].len(), 80);
-        assert_eq!(lines[1], "      word word word word word");
-    }
 
     #[test]
     fn places_run_from_the_first_to_the_last_once_each() {

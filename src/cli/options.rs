@@ -12,6 +12,19 @@ use serde::Serialize;
 
 use super::losses;
 
+/// The data, how they are read, and the model they are for.
+#[derive(Args, Debug, Clone)]
+pub struct SourceOptions {
+    /// A CSV file, - for standard input, or synthetic:line, synthetic:plane, synthetic:blobs, synthetic:moons
+    pub data: PathBuf,
+    #[command(flatten)]
+    pub read: ReadOptions,
+    #[command(flatten)]
+    pub columns: ColumnOptions,
+    #[command(flatten)]
+    pub model: ModelOptions,
+}
+
 /// How a CSV file is written.
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Data")]

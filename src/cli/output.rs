@@ -49,6 +49,40 @@ pub fn figure(value: f64) -> String {
     }
 }
 
+/// The width of a page.
+pub const WIDTH: usize = 80;
+
+/// Text broken into lines of at most [`WIDTH`] characters, the first behind `start`, the others below its end. A word
+/// longer than a line is broken where the line ends.
+pub fn paragraph(start: &str, text: &str) -> String {
+    let indent = start.chars().count();
+    let mut page = start.to_owned();
+    let mut column = indent;
+    let new_line = |page: &mut String| {
+        page.push('\n');
+        page.extend(std::iter::repeat_n(' ', indent));
+        indent
+    };
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > WIDTH {
+            column = new_line(&mut page);
+        } else if column > indent {
+            page.push(' ');
+            column += 1;
+        }
+        for character in word.chars() {
+            if column == WIDTH {
+                column = new_line(&mut page);
+            }
+            page.push(character);
+            column += 1;
+        }
+    }
+    page.push('\n');
+    page
+}
+
 /// Prints one JSON object to standard output.
 pub fn print_json(value: &serde_json::Value) -> Done {
     print(format!("{value:#}\n"))
@@ -95,5 +129,27 @@ fn same_file(a: &Path, b: &Path) -> bool {
         (Ok(a), Ok(b)) => a.is_file() && a == b,
         (Err(_), Err(_)) => to_be(a) == to_be(b),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paragraphs_break_between_words_and_hang_below_their_start() {
+        let page = paragraph("help: ", &"word ".repeat(20));
+        let lines: Vec<&str> = page.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0].len(), 80);
+        assert_eq!(lines[1], "      word word word word word");
+    }
+
+    #[test]
+    fn a_word_longer_than_a_line_is_broken_and_nothing_is_lost() {
+        let page = paragraph("  -> ", &format!("--drop {} now", "x".repeat(200)));
+        assert!(page.lines().all(|line| line.chars().count() <= WIDTH && line.trim_end() == line), "{page}");
+        assert_eq!(page.matches('x').count(), 200);
+        assert!(page.starts_with("  -> --drop\n     x") && page.ends_with("x now\n"), "{page}");
     }
 }

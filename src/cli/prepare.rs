@@ -1,18 +1,19 @@
 //! From a data file and the options to everything a run needs: data, loss and model.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use gradus::data::{
-    CsvOptions, Dataset, Dialect, Schema, SchemaOptions, Standardizer, Synthetic, SyntheticOptions, Table, TargetRole,
-    Task, split,
+    CsvOptions, Dataset, Dialect, Encoding, FeatureColumn, Schema, SchemaOptions, Standardizer, Synthetic,
+    SyntheticOptions, Table, TargetRole, Task, split,
 };
+use gradus::diagnose::SourceColumn;
 use gradus::model::Model;
 use gradus::{Error, Init, Linear, Loss, Result, Scalar};
 
 use super::balance::Balance;
 use super::losses::{Entry, LossSettings};
-use super::options::{ClassWeight, ColumnOptions, InitChoice, ModelOptions, ReadOptions, Validation};
+use super::options::{ClassWeight, InitChoice, ModelOptions, SourceOptions, Validation};
 
 /// What a run needs.
 pub struct Prepared<T: Scalar> {
@@ -77,10 +78,7 @@ pub fn read_table<T: Scalar>(data: &Path, options: &CsvOptions, seed: u64) -> Re
 
 /// The options that decide what is trained.
 pub struct Request<'a> {
-    pub data: &'a Path,
-    pub read: &'a ReadOptions,
-    pub columns: &'a ColumnOptions,
-    pub model: &'a ModelOptions,
+    pub source: &'a SourceOptions,
     pub decay_bias: bool,
     pub seed: u64,
 }
@@ -88,14 +86,15 @@ pub struct Request<'a> {
 /// Reads the data and makes the loss and the model.
 pub fn prepare<T: Scalar>(request: &Request<'_>) -> Result<Prepared<T>> {
     let started = Instant::now();
-    let table = read_table::<T>(request.data, &request.read.csv(), request.seed)?;
+    let SourceOptions { data, read, .. } = request.source;
+    let table = read_table::<T>(data, &read.csv(), request.seed)?;
     prepare_table(request, table, started)
 }
 
 /// The same for a table that was read, since `started`.
 pub fn prepare_table<T: Scalar>(request: &Request<'_>, table: Table<T>, started: Instant) -> Result<Prepared<T>> {
-    let Request { columns, model: model_options, .. } = request;
-    let csv = request.read.csv();
+    let SourceOptions { read, columns, model: model_options, .. } = request.source;
+    let csv = read.csv();
     let role = Entry::<T>::find(&model_options.loss, TargetRole::Auto).map_or(TargetRole::Auto, |entry| entry.target);
     let options = SchemaOptions {
         target: columns.target.clone(),
@@ -132,7 +131,7 @@ pub fn prepare_table<T: Scalar>(request: &Request<'_>, table: Table<T>, started:
             data = data.select(&training);
         }
         Some(Validation::File(path)) => {
-            let table = Table::<T>::read(path, &request.read.csv_for(&schema))?;
+            let table = Table::<T>::read(path, &read.csv_for(&schema))?;
             validation = Some(schema.encode_owned(table)?.data);
         }
         None => {}
@@ -179,6 +178,20 @@ pub fn prepare_table<T: Scalar>(request: &Request<'_>, table: Table<T>, started:
         model,
         load_seconds,
     })
+}
+
+/// The columns of the schema, with the features each became.
+pub fn source_columns(schema: &Schema) -> Vec<SourceColumn> {
+    let mut start = 0;
+    let source = |column: &FeatureColumn| {
+        let (width, one_hot) = match &column.encoding {
+            Encoding::Number { .. } => (1, false),
+            Encoding::OneHot { values, .. } => (values.len(), true),
+        };
+        start += width;
+        SourceColumn { name: column.name.clone(), features: start - width..start, one_hot }
+    };
+    schema.columns.iter().map(source).collect()
 }
 
 /// The target role that a task's losses take.
@@ -229,13 +242,13 @@ fn note_constants<T: Scalar>(standardizer: &Standardizer, data: &Dataset<T>, not
 }
 
 /// The paths that a command reads, as far as they are files.
-pub fn input_paths<'a>(data: &'a Path, columns: &'a ColumnOptions) -> Vec<&'a Path> {
+pub fn input_paths(source: &SourceOptions) -> Vec<&Path> {
     let mut inputs = Vec::new();
-    if data != Path::new("-") {
-        inputs.push(data);
+    if source.data != Path::new("-") {
+        inputs.push(source.data.as_path());
     }
-    if let Some(Validation::File(path)) = &columns.validation {
-        inputs.push(PathBuf::as_path(path));
+    if let Some(Validation::File(path)) = &source.columns.validation {
+        inputs.push(path.as_path());
     }
     inputs
 }

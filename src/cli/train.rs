@@ -1,7 +1,5 @@
 //! `gradus train`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use gradus::model::Model;
 use gradus::optim::{Clip, Momentum, Schedule};
@@ -18,8 +16,8 @@ use serde_json::{Value, json};
 use super::interrupt::Interrupt;
 use super::least_squares::Comparison;
 use super::options::{
-    ColumnOptions, DtypeChoice, LearningRate, LoopOptions, ModelOptions, NonFiniteChoice, OptimizerOptions,
-    OutputOptions, ProgressChoice, ReadOptions,
+    DtypeChoice, LearningRate, LoopOptions, NonFiniteChoice, OptimizerOptions, OutputOptions, ProgressChoice,
+    SourceOptions,
 };
 use super::output::{Done, Failure, print, print_json, refuse_same_files};
 use super::prepare::{Prepared, Request, input_paths, prepare};
@@ -35,14 +33,8 @@ use super::report;
     gradus train houses.csv --target price --weight-decay 0.01 --validation 0.2 --patience 20\n  \
     gradus train synthetic:line --lr 0.01 --epochs 50 --log run.jsonl")]
 pub struct Train {
-    /// A CSV file, - for standard input, or synthetic:line, synthetic:plane, synthetic:blobs, synthetic:moons
-    data: PathBuf,
     #[command(flatten)]
-    read: ReadOptions,
-    #[command(flatten)]
-    columns: ColumnOptions,
-    #[command(flatten)]
-    model: ModelOptions,
+    source: SourceOptions,
     #[command(flatten)]
     optimizer: OptimizerOptions,
     #[command(flatten)]
@@ -76,12 +68,9 @@ pub struct Trained<T: Scalar> {
 
 impl Train {
     pub fn run(&self) -> Done {
-        refuse_same_files(
-            &input_paths(&self.data, &self.columns),
-            &[self.output.model.as_deref(), self.output.log.as_deref()],
-        )?;
+        refuse_same_files(&input_paths(&self.source), &[self.output.model.as_deref(), self.output.log.as_deref()])?;
         self.momentum_given()?;
-        match self.model.dtype {
+        match self.source.model.dtype {
             DtypeChoice::F64 => self.run_with::<f64>(),
             DtypeChoice::F32 => self.run_with::<f32>(),
         }
@@ -89,10 +78,7 @@ impl Train {
 
     fn run_with<T: Scalar>(&self) -> Done {
         let mut prepared = prepare::<T>(&Request {
-            data: &self.data,
-            read: &self.read,
-            columns: &self.columns,
-            model: &self.model,
+            source: &self.source,
             decay_bias: self.optimizer.decay_bias,
             seed: self.training.seed,
         })?;
@@ -254,21 +240,21 @@ impl Train {
         };
         let train = &settings.train;
         json!({
-            "data": self.data.to_string_lossy(),
+            "data": self.source.data.to_string_lossy(),
             "target": prepared.schema.target,
-            "features": self.columns.features,
-            "drop": self.columns.drop,
-            "missing": self.columns.missing,
-            "categorical": self.columns.categorical,
-            "sample_weight": self.columns.sample_weight,
-            "validation": self.columns.validation.as_ref().map(ToString::to_string),
-            "standardize": self.columns.standardizes(),
+            "features": self.source.columns.features,
+            "drop": self.source.columns.drop,
+            "missing": self.source.columns.missing,
+            "categorical": self.source.columns.categorical,
+            "sample_weight": self.source.columns.sample_weight,
+            "validation": self.source.columns.validation.as_ref().map(ToString::to_string),
+            "standardize": self.source.columns.standardizes(),
             "loss": prepared.loss_name,
-            "bias": !self.model.no_bias,
-            "init": self.model.init,
-            "class_weight": self.model.class_weight,
-            "label_smoothing": self.model.label_smoothing,
-            "dtype": self.model.dtype,
+            "bias": !self.source.model.no_bias,
+            "init": self.source.model.init,
+            "class_weight": self.source.model.class_weight,
+            "label_smoothing": self.source.model.label_smoothing,
+            "dtype": self.source.model.dtype,
             "lr": settings.lr,
             "lr_auto": settings.plan.is_some(),
             "momentum": settings.momentum.factor(),

@@ -14,6 +14,7 @@ pub struct Dataset<T> {
     targets: TargetData<T>,
     weights: Option<Vec<T>>,
     feature_names: Vec<String>,
+    target_name: String,
     origin: Option<Origin>,
 }
 
@@ -71,7 +72,8 @@ impl<T: Scalar> Dataset<T> {
         check_rows(features.nrows())?;
         debug_assert!(check_finite(&features).is_ok());
         let feature_names = (1..=features.ncols()).map(|c| format!("c{c}")).collect();
-        Ok(Dataset { features: standard_layout(features), targets, weights: None, feature_names, origin: None })
+        let (features, target_name) = (standard_layout(features), "target".to_owned());
+        Ok(Dataset { features, targets, weights: None, feature_names, target_name, origin: None })
     }
 
     /// Names the features, `[features]`. Default: `c1`, `c2`, ...
@@ -84,6 +86,12 @@ impl<T: Scalar> Dataset<T> {
         }
         self.feature_names = names;
         Ok(self)
+    }
+
+    /// Names the target, for messages. Default: `target`.
+    pub fn target_named(mut self, name: &str) -> Self {
+        self.target_name = name.to_owned();
+        self
     }
 
     /// Gives each row a weight, `[rows]`, not negative and not all zero. Default: every row counts once.
@@ -159,6 +167,11 @@ impl<T: Scalar> Dataset<T> {
         &self.feature_names
     }
 
+    /// The target's name.
+    pub fn target_name(&self) -> &str {
+        &self.target_name
+    }
+
     /// The targets, with the rows' weights.
     pub fn targets(&self) -> Targets<'_, T> {
         let targets = match &self.targets {
@@ -194,6 +207,7 @@ impl<T: Scalar> Dataset<T> {
             },
             weights: self.weights.as_ref().map(|weights| rows.iter().map(|&r| weights[r]).collect()),
             feature_names: self.feature_names.clone(),
+            target_name: self.target_name.clone(),
             origin: self.origin.as_ref().map(|origin| Origin {
                 file: origin.file.clone(),
                 lines: rows.iter().map(|&r| origin.lines.line(r)).collect(),

@@ -53,7 +53,7 @@ impl Schema {
             TargetColumn::Values(values) => Dataset::with_finite_values(features, values),
             TargetColumn::Classes(classes) => Dataset::with_finite_classes(features, classes),
         };
-        let mut data = data?.named(self.feature_names())?.located(&file, lines);
+        let mut data = data?.named(self.feature_names())?.target_named(&self.target).located(&file, lines);
         if let Some(weights) = weights {
             data = data.weighted(weights)?;
         }

@@ -75,7 +75,15 @@ impl Schema {
         let rows = KeptRows::of(table, &roles.used(), options.missing);
         if rows.len() == 0 {
             let place = Place::file(table.file());
-            let help = "--missing mean fills them in; --drop leaves out a column that is mostly empty";
+            let missing: Vec<usize> = table.missing_cells().collect();
+            let used = roles.used();
+            let empty = used.iter().filter(|&&column| missing[column] == table.rows());
+            let empty: Vec<&str> = empty.map(|&column| table.column(column).name.as_str()).collect();
+            let help = if empty.is_empty() {
+                "--missing mean fills them in; --drop leaves out a column that is mostly empty".to_owned()
+            } else {
+                format!("--drop {} leaves out what is empty in every row", empty.join(","))
+            };
             return Err(Error::data(place, "every row has a missing value", help));
         }
         let means = if options.missing == Missing::Mean { table.means() } else { Vec::new() };

@@ -46,6 +46,8 @@ pub struct ColumnFacts {
     pub collinear: Vec<Collinear>,
     /// Those that count the rows: a different whole number in each, without large gaps.
     pub row_numbers: Vec<usize>,
+    /// Texts that name the rows: nearly every row has a value of its own.
+    pub identifiers: Vec<usize>,
     /// Those that alone tell the target: a number that follows it, or parts its classes, without an exception.
     pub giveaways: Vec<usize>,
     /// The numbers of the largest and the smallest standard deviation that is not 0, and their quotient.
@@ -82,6 +84,8 @@ pub fn column_facts<T: Scalar>(data: &Dataset<T>, columns: &[SourceColumn]) -> C
     };
     facts.row_numbers =
         numbers().filter(|(_, column)| counts_rows(data, column.features.start)).map(|(index, _)| index).collect();
+    let names_rows = |(_, column): &(usize, &SourceColumn)| column.one_hot && names_rows(data.rows(), column);
+    facts.identifiers = columns.iter().enumerate().filter(names_rows).map(|(index, _)| index).collect();
     if columns.len() > 1 {
         let telling = (0..columns.len()).filter(plain).filter(|&index| tells_target(data, &columns[index]));
         facts.giveaways = telling.collect();
@@ -131,6 +135,12 @@ fn duplicates<T: Scalar>(data: &Dataset<T>, columns: &[SourceColumn], but: &[usi
     found
 }
 
+/// Whether a text has nearly as many values as there are rows.
+fn names_rows(rows: usize, column: &SourceColumn) -> bool {
+    const FEWEST: usize = 10;
+    rows >= FEWEST && column.features.len() * 10 >= rows * 9
+}
+
 /// Whether a column has a different whole number in each row, with at most one in ten left out.
 fn counts_rows<T: Scalar>(data: &Dataset<T>, feature: usize) -> bool {
     const FEWEST: usize = 10;
@@ -149,8 +159,16 @@ fn counts_rows<T: Scalar>(data: &Dataset<T>, feature: usize) -> bool {
 
 fn deviation<T: Scalar>(data: &Dataset<T>, feature: usize) -> f64 {
     let n = data.rows() as f64;
-    let mean = values(data, feature).map(|v| v.as_f64() / n).sum::<f64>();
-    values(data, feature).map(|v| (v.as_f64() - mean).powi(2) / n).sum::<f64>().sqrt()
+    // In units of the largest: the squares of what is very large or small have no number.
+    let unit = largest(values(data, feature).map(|v| v.as_f64()));
+    let mean = values(data, feature).map(|v| v.as_f64() / unit / n).sum::<f64>();
+    unit * values(data, feature).map(|v| (v.as_f64() / unit - mean).powi(2) / n).sum::<f64>().sqrt()
+}
+
+/// The largest magnitude; 1 where all are 0.
+fn largest(values: impl Iterator<Item = f64>) -> f64 {
+    let largest = values.fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    if largest > 0.0 { largest } else { 1.0 }
 }
 
 /// The class of a row, of any kind of class target; `None` for numbers.
@@ -205,6 +223,8 @@ fn follows_target<T: Scalar>(data: &Dataset<T>, feature: usize) -> bool {
     let Some(pairs) = (0..data.rows()).map(pair).collect::<Option<Vec<_>>>() else { return false };
     const FEWEST: usize = 10;
     let n = pairs.len() as f64;
+    let (largest_x, largest_y) = (largest(pairs.iter().map(|p| p.0)), largest(pairs.iter().map(|p| p.1)));
+    let pairs: Vec<(f64, f64)> = pairs.iter().map(|(x, y)| (x / largest_x, y / largest_y)).collect();
     let (mx, my) = pairs.iter().fold((0.0, 0.0), |(x, y), p| (x + p.0 / n, y + p.1 / n));
     let (mut xx, mut xy, mut yy) = (0.0, 0.0, 0.0);
     for (x, y) in &pairs {

@@ -95,7 +95,7 @@ impl<'a, T: Scalar> Matrix<'a, T> {
     }
 
     /// The sum of all squares: of the squares of the singular values.
-    fn sum_of_squares(&self) -> f64 {
+    pub(super) fn sum_of_squares(&self) -> f64 {
         let one = f64::from(u8::from(self.bias));
         let square = |(&row, scale): (&usize, &f64)| {
             let squares: f64 = self.data.row(row).iter().map(|x| x.as_f64() * x.as_f64()).sum();
@@ -120,10 +120,13 @@ pub(super) struct Krylov {
     pub left: f64,
     /// Singular values up to this are rounding.
     pub zero: f64,
+    /// Whether all directions along which the data vary were found.
+    pub complete: bool,
 }
 
 impl Krylov {
-    /// Goes on until all directions are found, or `most` of them. `target` is scaled as the rows are.
+    /// Goes on until all directions are found, or `most` of them; if that is fewer than all, no further than the data
+    /// vary. `target` is scaled as the rows are.
     pub(super) fn of<T: Scalar>(matrix: &Matrix<'_, T>, mut target: Vec<f64>, most: usize) -> Self {
         let (rows, columns) = (matrix.rows(), matrix.columns());
         let zero = f64::EPSILON * rows.max(columns) as f64 * matrix.sum_of_squares().sqrt();
@@ -136,15 +139,22 @@ impl Krylov {
             along: Vec::new(),
             left: 0.0,
             zero,
+            complete: most >= columns,
         };
         let (mut u, mut product) = (vec![0.0; rows], vec![0.0; rows]);
         let mut next = krylov.new_direction(columns, &mut rng);
+        let mut anywhere = true;
         while let Some(v) = next {
             matrix.times(&v, &mut product);
             let beta = krylov.betas.last().copied().unwrap_or(0.0);
             u.iter_mut().zip(&product).for_each(|(u, p)| *u = p - beta * *u);
             let length = kernels::sum_of_squares(&u).sqrt();
             let alpha = if length > zero { length } else { 0.0 };
+            if anywhere && alpha == 0.0 && most < columns {
+                // A random direction has a part of each that is left: there is none along which the data vary.
+                krylov.complete = true;
+                break;
+            }
             u.iter_mut().for_each(|u| *u = if alpha > 0.0 { *u / alpha } else { 0.0 });
             krylov.leverages.iter_mut().zip(&u).for_each(|(leverage, u)| *leverage += u * u);
             let along = kernels::dot(&u, &target);
@@ -159,6 +169,7 @@ impl Krylov {
             kernels::add_scaled(&mut ahead, -alpha, krylov.v.last().expect("just pushed"));
             krylov.make_orthogonal(&mut ahead);
             let beta = kernels::sum_of_squares(&ahead).sqrt();
+            anywhere = beta <= zero;
             if beta > zero {
                 kernels::divide(&mut ahead, beta);
                 krylov.betas.push(beta);
@@ -261,6 +272,36 @@ impl Krylov {
             kernels::add_scaled(&mut solution, ahead, v);
         }
         solution
+    }
+
+    /// Orthonormal directions along which the data do not vary, as many as the rank leaves: by inverse iteration, in
+    /// which each round takes away what is left of all others.
+    pub(super) fn flat_directions(&self) -> Vec<Vec<f64>> {
+        const ROUNDS: usize = 3;
+        let columns = self.v.first().map_or(0, Vec::len);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut flat: Vec<Vec<f64>> = (self.rank()..self.directions())
+            .map(|_| Array1::random_using(columns, StandardNormal, &mut rng).to_vec())
+            .collect();
+        for _ in 0..ROUNDS {
+            for at in 0..flat.len() {
+                let (before, rest) = flat.split_at_mut(at);
+                let vector = &mut rest[0];
+                *vector = self.unwhiten(&self.whiten(vector));
+                // Once before and once after the others are taken out: the vector may be long, and mostly theirs.
+                for _ in 0..2 {
+                    let length = kernels::sum_of_squares(vector).sqrt();
+                    kernels::divide(vector, length);
+                    for other in before.iter() {
+                        let along = kernels::dot(other, vector);
+                        kernels::add_scaled(vector, -along, other);
+                    }
+                }
+                let length = kernels::sum_of_squares(vector).sqrt();
+                kernels::divide(vector, length);
+            }
+        }
+        flat
     }
 
     /// The coefficients that leave least of the target.

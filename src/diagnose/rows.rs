@@ -283,13 +283,15 @@ fn mistyped<T: Scalar>(data: &Dataset<T>, bias: bool, verdicts: &[Verdict], most
         return Vec::new();
     }
     let moments = moments(data);
-    let mistyped = |row: usize| {
+    let mistyped = |(row, _): &(usize, f64)| {
+        let row = *row;
         let far = |feature: usize| deviations(data, &moments, row, feature);
         let feature = (0..moments.len()).fold(0, |most, f| if far(f) > far(most) { f } else { most });
         let leverage = leverages.as_ref().map(|all| all[row]);
         Mistyped { row, gradient_norm: gradient_norm(row), leverage, feature, deviations: far(feature) }
     };
-    rows.iter().map(|(row, _)| mistyped(*row)).collect()
+    // A row of nothing but means lies nowhere far out.
+    rows.iter().map(mistyped).filter(|mistyped| mistyped.deviations > 0.0).collect()
 }
 
 /// The sum and the sum of squares of each feature.
@@ -312,5 +314,11 @@ fn deviations<T: Scalar>(data: &Dataset<T>, moments: &[(f64, f64)], row: usize, 
     let mean = (sum - x) / n;
     let variance = ((squares - x * x) / n - mean * mean).max(0.0);
     let far = (x - mean).abs();
-    if far == 0.0 { 0.0 } else { far / variance.sqrt() }
+    // Of a difference of two sums of squares no less than this is known.
+    let rounding = 4.0 * f64::EPSILON * n.sqrt() * squares / n;
+    match (far == 0.0, variance > rounding) {
+        (true, _) => 0.0,
+        (false, true) => far / variance.sqrt(),
+        (false, false) => f64::INFINITY,
+    }
 }

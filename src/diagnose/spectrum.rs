@@ -32,7 +32,7 @@ pub(super) const WORK: f64 = 4e9;
 const MOST_DIRECTIONS: usize = 400;
 
 /// Measures the curvature of a mean loss over the parameters of a linear model; `bias` says whether it has one. `None`
-/// if the loss states no curvature. The eigenvalues are relatively exact to about 1e-10, whatever the condition.
+/// if the loss states no curvature, or values are so large that their squares have no number. The eigenvalues are relatively exact to about 1e-10, whatever the condition.
 pub fn spectrum<T, L>(data: &Dataset<T>, loss: &L, outputs: usize, bias: bool) -> Option<Spectrum>
 where
     T: Scalar,
@@ -44,6 +44,9 @@ where
         TargetKind::Classes => 1.0,
     };
     let matrix = Matrix::new(data, &row_weights(data, loss, outputs), bias, WORK);
+    if !matrix.sum_of_squares().is_finite() {
+        return None;
+    }
     let krylov = Krylov::of(&matrix, vec![0.0; matrix.rows()], MOST_DIRECTIONS);
     let (largest, smallest) = krylov.extremes();
     let scale = per_weight / blocks;
@@ -51,8 +54,8 @@ where
         largest: scale * largest * largest,
         smallest: scale * smallest * smallest,
         condition: (largest / smallest) * (largest / smallest),
-        flat_directions: krylov.directions() - krylov.rank(),
-        complete: krylov.directions() == matrix.columns(),
+        flat_directions: if krylov.complete { matrix.columns() } else { krylov.directions() } - krylov.rank(),
+        complete: krylov.complete,
         rows: matrix.rows(),
     })
 }

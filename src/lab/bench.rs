@@ -1,12 +1,14 @@
 //! What a loop written by hand works with.
 
+use std::sync::{Arc, Mutex};
+
 use super::{Version, detect};
 use crate::check::GradCheck;
 use crate::data::Dataset;
 use crate::error::Result;
 use crate::loss::Mse;
 use crate::model::Linear;
-use crate::optim::{Optimizer, Sgd, SgdConfig};
+use crate::optim::{GradientWarning, Optimizer, Sgd, SgdConfig};
 use crate::train::mean_loss;
 
 /// A line or plane to fit, and the tools for it.
@@ -16,8 +18,8 @@ pub(super) struct Bench {
     pub data: Dataset<f64>,
     /// The rows in micro-batches, in their order; the last may have fewer.
     pub batches: Vec<Dataset<f64>>,
-    /// Backward passes that `zero_grad` reported as thrown away.
-    pub thrown_away: u64,
+    /// What the optimizer warned of.
+    heard: Arc<Mutex<Vec<GradientWarning>>>,
 }
 
 /// One turn of a loop: a step, or an epoch of them.
@@ -27,7 +29,14 @@ impl Bench {
     /// A model that is all zero, an optimizer of these settings, and one batch of all rows.
     pub fn new(data: Dataset<f64>, config: SgdConfig) -> Result<Self> {
         let model = Linear::new(data.features().ncols(), 1);
-        Ok(Bench { model, sgd: config.build()?, batches: vec![data.clone()], data, thrown_away: 0 })
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&heard);
+        let keep = move |warning: &GradientWarning| {
+            if let Ok(mut heard) = sink.lock() {
+                heard.push(warning.clone());
+            }
+        };
+        Ok(Bench { model, sgd: config.build()?.on_warning(keep), batches: vec![data.clone()], data, heard })
     }
 
     /// The same with micro-batches of this many rows.
@@ -45,6 +54,13 @@ impl Bench {
             turn(self)?;
         }
         Ok(losses)
+    }
+
+    /// Runs these turns, and says what the optimizer warned of.
+    pub fn warned(&mut self, turns: usize, turn: Turn) -> Result<Option<String>> {
+        self.losses(turns, turn)?;
+        let first = self.heard.lock().ok().and_then(|heard| heard.first().cloned());
+        Ok(first.map(|warning| detect::warning(&warning, self.sgd.unstepped_passes())))
     }
 
     /// Makes one turn with steps of length 0, and checks the gradient it leaves against the loss of all rows.

@@ -6,6 +6,7 @@ use crate::check::Report;
 use crate::data::Dataset;
 use crate::error::{ErrorKind, Result};
 use crate::loss::Mse;
+use crate::optim::GradientWarning;
 use crate::train::{Curvature, curvature};
 
 /// The message of an error of the expected kind; any other error is passed on.
@@ -20,15 +21,13 @@ pub fn refusal<R>(result: Result<R>, expected: impl Fn(&ErrorKind) -> bool) -> R
     }
 }
 
-/// What [`Model::zero_grad`](crate::Model::zero_grad) returned in a loop that means to use every backward pass.
-pub fn thrown_away(passes: u64) -> Option<String> {
-    (passes > 0).then(|| {
-        let noun = if passes == 1 { "backward pass" } else { "backward passes" };
-        format!(
-            "`zero_grad` threw away {passes} {noun} that no step had used\n\
-             help: step first, or call `zero_grad` only where a window begins"
-        )
-    })
+/// What an optimizer's first warning prints, and how many backward passes `zero_grad` has thrown away since.
+pub fn warning(first: &GradientWarning, unstepped_passes: u64) -> String {
+    let mut message = format!("warning: {first}");
+    if matches!(first, GradientWarning::Unstepped { passes, .. } if unstepped_passes > *passes) {
+        message += &format!("\nthat is told once, and counted: {unstepped_passes} backward passes in all");
+    }
+    message
 }
 
 /// What a gradient check found, in a line or two; [`GradCheck::standing`] checks what a loop has accumulated.
@@ -118,10 +117,10 @@ mod tests {
     }
 
     #[test]
-    fn passes_are_counted_in_words() {
-        assert_eq!(thrown_away(0), None);
-        assert!(thrown_away(1).unwrap().contains("1 backward pass that"));
-        assert!(thrown_away(2).unwrap().contains("2 backward passes that"));
+    fn a_warning_is_told_with_its_count_where_more_came_after_it() {
+        let warned = GradientWarning::Unstepped { parameter: "w".into(), step: 1, passes: 3 };
+        assert!(!warning(&warned, 3).contains("in all"));
+        assert!(warning(&warned, 12).ends_with(": 12 backward passes in all"));
     }
 
     #[test]

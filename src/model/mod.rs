@@ -87,7 +87,8 @@ pub trait Model<T: Scalar>: Send + Sync {
         None
     }
 
-    /// Sets every gradient to zero, and returns how many backward passes were thrown away unstepped.
+    /// Sets every gradient to zero where a window begins, and returns how many backward passes were thrown away
+    /// unstepped, of which the next step warns.
     fn zero_grad(&mut self) -> u64 {
         zero_grad(self.parameters_mut())
     }
@@ -105,6 +106,12 @@ pub trait Model<T: Scalar>: Send + Sync {
     /// ```
     fn in_f64(&self) -> Option<Box<dyn Model<f64>>> {
         None
+    }
+
+    /// Sets every gradient to zero to leave a window out on purpose, and returns how many backward passes were thrown
+    /// away. No step warns of it.
+    fn discard_grad(&mut self) -> u64 {
+        discard_grad(self.parameters_mut())
     }
 }
 
@@ -151,6 +158,11 @@ fn each_part<T: Scalar>(
 /// Sets every gradient to zero, and returns the largest number of backward passes thrown away unstepped.
 pub fn zero_grad<T: Scalar>(parameters: &mut [Parameter<T>]) -> u64 {
     parameters.iter_mut().map(Parameter::zero_grad).max().unwrap_or(0)
+}
+
+/// The same for a window that is left out on purpose: no step warns of it.
+pub fn discard_grad<T: Scalar>(parameters: &mut [Parameter<T>]) -> u64 {
+    parameters.iter_mut().map(Parameter::discard_grad).max().unwrap_or(0)
 }
 
 /// All rows of an array in standard layout.

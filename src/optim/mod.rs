@@ -3,6 +3,7 @@
 mod clip;
 mod schedule;
 mod sgd;
+mod warning;
 
 use crate::error::Result;
 use crate::parameter::Parameter;
@@ -10,7 +11,8 @@ use crate::scalar::Scalar;
 
 pub use clip::{Clip, clip_norm, clip_value, grad_norm};
 pub use schedule::Schedule;
-pub use sgd::{Momentum, Sgd, SgdConfig, StaleGradient, StaleWarning};
+pub use sgd::{Momentum, Sgd, SgdConfig, StaleGradient};
+pub use warning::GradientWarning;
 
 /// Something that updates parameters from their gradients.
 pub trait Optimizer<T: Scalar> {

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent, as PyTorch defines it.
 
-use super::Optimizer;
+use super::{GradientWarning, Optimizer};
 use crate::error::{Error, ErrorKind, Result, check_non_negative};
 use crate::kernels::{self, SgdUpdate};
 use crate::parameter::{LedgerFault, Parameter};
@@ -60,33 +60,9 @@ pub enum StaleGradient {
     /// Steps, and reports it: the first time for each parameter to [`Sgd::on_warning`], always in
     /// [`Sgd::stale_steps`].
     Warn,
-    /// What PyTorch does: steps in silence. A second step repeats the update, and a parameter without a gradient
+    /// What PyTorch does: steps in silence, whatever `zero_grad` has thrown away. A second step repeats the update, and a parameter without a gradient
     /// is skipped.
     Allow,
-}
-
-/// A step taken with a stale gradient, under [`StaleGradient::Warn`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StaleWarning {
-    /// The parameter's name.
-    pub parameter: String,
-    /// The step just taken, from 1.
-    pub step: u64,
-    /// The step that had used the gradient.
-    pub used_by: u64,
-    /// Backward passes added since.
-    pub passes: u64,
-}
-
-impl std::fmt::Display for StaleWarning {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let StaleWarning { parameter, step, used_by, passes } = self;
-        write!(
-            f,
-            "stale gradient: step {step} used the gradient of \"{parameter}\" that step {used_by} had already used, \
-             with {passes} backward pass(es) added; call `zero_grad` between a step and the next backward pass"
-        )
-    }
 }
 
 /// The settings of [`Sgd`], unchecked until [`build`](SgdConfig::build).
@@ -148,6 +124,7 @@ impl SgdConfig {
             shapes: Vec::new(),
             steps: 0,
             stale_steps: Vec::new(),
+            unstepped_passes: 0,
             on_warning: Box::new(|warning| remark(format!("warning: {warning}"))),
         })
     }
@@ -166,7 +143,9 @@ pub struct Sgd<T> {
     steps: u64,
     /// Stale steps counted for each parameter.
     stale_steps: Vec<u64>,
-    on_warning: Box<dyn FnMut(&StaleWarning) + Send>,
+    /// Backward passes that `zero_grad` threw away unstepped.
+    unstepped_passes: u64,
+    on_warning: Box<dyn FnMut(&GradientWarning) + Send>,
 }
 
 impl<T: Scalar> Sgd<T> {
@@ -175,9 +154,10 @@ impl<T: Scalar> Sgd<T> {
         &self.config
     }
 
-    /// Calls `report` the first time each parameter is stepped with a stale gradient under
-    /// [`StaleGradient::Warn`]. Default: the warning is printed to standard error.
-    pub fn on_warning(mut self, report: impl FnMut(&StaleWarning) + Send + 'static) -> Self {
+    /// Calls `report` the first time each parameter is stepped with a stale gradient under [`StaleGradient::Warn`], and
+    /// the first time a step finds that `zero_grad` has thrown away backward passes, unless under
+    /// [`StaleGradient::Allow`]. Default: the warning is printed to standard error.
+    pub fn on_warning(mut self, report: impl FnMut(&GradientWarning) + Send + 'static) -> Self {
         self.on_warning = Box::new(report);
         self
     }
@@ -186,6 +166,12 @@ impl<T: Scalar> Sgd<T> {
     /// [`StaleGradient::Warn`].
     pub fn stale_steps(&self) -> &[u64] {
         &self.stale_steps
+    }
+
+    /// How many backward passes `zero_grad` has thrown away between steps without one having used them. Counted unless
+    /// under [`StaleGradient::Allow`].
+    pub fn unstepped_passes(&self) -> u64 {
+        self.unstepped_passes
     }
 
     /// Whether this parameter takes part in the step, by its ledger and the policy.
@@ -214,7 +200,19 @@ impl<T: Scalar> Sgd<T> {
         self.stale_steps[index] += 1;
         if self.stale_steps[index] == 1 {
             let parameter = parameter.name().to_owned();
-            (self.on_warning)(&StaleWarning { parameter, step: self.steps + 1, used_by: step, passes });
+            (self.on_warning)(&GradientWarning::Stale { parameter, step: self.steps + 1, used_by: step, passes });
+        }
+    }
+
+    fn warn_if_unstepped(&mut self, parameters: &[Parameter<T>]) {
+        if self.config.stale == StaleGradient::Allow {
+            return;
+        }
+        let warning = GradientWarning::unstepped(parameters, self.steps + 1);
+        let Some(GradientWarning::Unstepped { passes, .. }) = warning else { return };
+        self.unstepped_passes += passes;
+        if self.unstepped_passes == passes {
+            warning.iter().for_each(&mut self.on_warning);
         }
     }
 }
@@ -236,6 +234,7 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
                 return Err(Error::shape(format!("parameter \"{}\"", parameter.name()), shape, parameter.shape()));
             }
         }
+        self.warn_if_unstepped(parameters);
         let step = self.steps + 1;
         for (index, parameter) in parameters.iter_mut().enumerate() {
             if !self.admit(parameter)? {

@@ -118,7 +118,7 @@ fn the_messages_name_the_parameter_the_step_and_what_to_write() {
 }
 
 /// Three parameters through four steps without `zero_grad`, the last of them frozen: the warnings, and the counts.
-fn four_steps_without_zero_grad(policy: StaleGradient) -> (Vec<StaleWarning>, Vec<u64>) {
+fn four_steps_without_zero_grad(policy: StaleGradient) -> (Vec<GradientWarning>, Vec<u64>) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&heard);
     let mut sgd = sgd(policy).on_warning(move |warning| sink.lock().unwrap().push(warning.clone()));
@@ -137,13 +137,56 @@ fn four_steps_without_zero_grad(policy: StaleGradient) -> (Vec<StaleWarning>, Ve
 #[test]
 fn a_stale_gradient_is_reported_once_for_each_parameter_and_then_counted() {
     let (warnings, counted) = four_steps_without_zero_grad(StaleGradient::Warn);
-    let expected = |name: &str| StaleWarning { parameter: name.into(), step: 2, used_by: 1, passes: 1 };
+    let expected = |name: &str| GradientWarning::Stale { parameter: name.into(), step: 2, used_by: 1, passes: 1 };
     assert_eq!(warnings, [expected("w"), expected("b")]);
     assert_eq!(counted, [3, 3, 0]);
     let message = warnings[0].to_string();
     for part in ["step 2", "\"w\"", "step 1 had already used", "1 backward pass", "`zero_grad`"] {
         assert!(message.contains(part), "{message:?} lacks {part:?}");
     }
+}
+
+/// Two parameters through three windows of three passes: the warnings, and the passes counted.
+fn three_windows(policy: StaleGradient, between_passes: fn(&mut Parameter<f64>) -> u64) -> (Vec<GradientWarning>, u64) {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&heard);
+    let mut sgd = sgd(policy).on_warning(move |warning| sink.lock().unwrap().push(warning.clone()));
+    let mut parameters = [named("w", 0.0), named("b", 0.0)];
+    for _ in 0..3 {
+        parameters.iter_mut().for_each(|p| assert_eq!(p.zero_grad(), 0));
+        for _ in 0..3 {
+            parameters.iter_mut().for_each(|p| _ = between_passes(p));
+            parameters.iter_mut().for_each(|p| p.accumulate(&[1.0]).unwrap());
+        }
+        sgd.step(&mut parameters).unwrap();
+    }
+    let warnings = heard.lock().unwrap().clone();
+    (warnings, sgd.unstepped_passes())
+}
+
+#[test]
+fn passes_thrown_away_unstepped_are_told_once_and_then_counted() {
+    let expected = GradientWarning::Unstepped { parameter: "w".into(), step: 1, passes: 2 };
+    for policy in [StaleGradient::Deny, StaleGradient::Warn] {
+        assert_eq!(three_windows(policy, Parameter::zero_grad), (vec![expected.clone()], 6), "{policy:?}");
+    }
+    assert_eq!(three_windows(StaleGradient::Allow, Parameter::zero_grad), (vec![], 0));
+    assert_eq!(three_windows(StaleGradient::Deny, |_| 0), (vec![], 0));
+    assert_eq!(expected.code(), "unstepped_gradient");
+    let message = expected.to_string();
+    for part in ["before step 1", "2 backward pass", "\"w\"", "where a window begins", "`discard_grad`"] {
+        assert!(message.contains(part), "{message:?} lacks {part:?}");
+    }
+}
+
+#[test]
+fn what_is_discarded_on_purpose_is_not_warned_of() {
+    assert_eq!(three_windows(StaleGradient::Deny, Parameter::discard_grad), (vec![], 0));
+    // Nor what freezing empties.
+    let mut parameters = [named("w", 0.0)];
+    parameters[0].accumulate(&[1.0]).unwrap();
+    parameters[0].set_frozen(true);
+    assert_eq!(parameters[0].thrown_away(), 0);
 }
 
 #[test]

@@ -197,7 +197,8 @@ struct Cell {
 impl Cell {
     /// Writes the cell into a culprit.
     fn accuse<T: Scalar>(&self, data: &Dataset<T>, culprit: &mut Culprit) {
-        let column = self.feature.map_or_else(|| "target".to_owned(), |feature| data.feature_names()[feature].clone());
+        let column =
+            self.feature.map_or_else(|| data.target_name(), |feature| &data.feature_names()[feature]).to_owned();
         culprit.row = Some(self.row);
         culprit.place = data.place(self.row).map(|place| place.in_column(&column));
         culprit.feature = self.feature;

@@ -81,6 +81,9 @@ pub struct TrainConfig {
     pub schedule: Schedule,
     /// Default: stop.
     pub non_finite: NonFinite,
+    /// Whether the run is watched: warnings are raised, and an update that overflows is taken back. Without, parameters
+    /// may end up infinite; it is there to measure what watching costs. Default: yes.
+    pub watch: bool,
     /// Threads; 0: all. They change no bit of the result. Default: 0.
     pub threads: usize,
     /// Epochs without a new lowest loss after which the run ends and the best parameters are put back: validation loss
@@ -107,6 +110,7 @@ impl Default for TrainConfig {
             clip: Clip::None,
             schedule: Schedule::Constant,
             non_finite: NonFinite::Stop,
+            watch: true,
             threads: 0,
             patience: None,
             patience_from: 0,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::log_file::{LogFile, LoggedStep};
+use super::log_file::{LogFile, LoggedEpoch, LoggedStep};
 
 /// How two logs differ.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -16,6 +16,8 @@ pub struct LogDiff {
     pub first: Option<Parting>,
     /// The step with the largest relative difference in the loss, and that difference; among the steps both have.
     pub largest: Option<Difference>,
+    /// Where the validation losses part, of the epochs in which both logs have one.
+    pub validation: Option<ValidationParting>,
     /// The settings in which the runs differ, by name; `None` where a log has no start line.
     pub settings: Option<Vec<SettingDiff>>,
 }
@@ -46,6 +48,30 @@ pub struct Difference {
     pub relative: f64,
 }
 
+/// Where the validation losses of two logs part.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ValidationParting {
+    /// The first epoch whose validation losses differ.
+    pub first: EpochDifference,
+    /// The epoch with the largest relative difference.
+    pub largest: EpochDifference,
+}
+
+/// The validation loss of one epoch, in both logs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct EpochDifference {
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// In the first log; NaN is `null` there.
+    pub a: f64,
+    /// In the second log.
+    pub b: f64,
+    /// `|a - b|`.
+    pub absolute: f64,
+    /// `|a - b|` by the larger magnitude.
+    pub relative: f64,
+}
+
 /// A setting of two values.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SettingDiff {
@@ -65,15 +91,14 @@ impl LogDiff {
         let same_steps = pairs().take_while(|(a, b)| differences(a, b).is_empty()).count();
         let first = pairs().nth(same_steps).map(|(a, b)| Parting { step: a.step, quantities: differences(a, b) });
         let losses = pairs().flat_map(|(a, b)| differences(a, b)).filter(|difference| difference.name == "loss");
-        // A difference from NaN is beyond all others.
-        let size =
-            |difference: &Difference| if difference.relative.is_nan() { f64::INFINITY } else { difference.relative };
-        let largest = losses.reduce(|most, other| if size(&other) > size(&most) { other } else { most });
+        let largest =
+            losses.reduce(|most, other| if size(other.relative) > size(most.relative) { other } else { most });
         let settings = match (&a.start, &b.start) {
             (Some(a), Some(b)) => Some(setting_differences(a, b)),
             _ => None,
         };
-        LogDiff { steps: [a.steps.len(), b.steps.len()], same_steps, first, largest, settings }
+        let validation = validation_parting(&a.epochs, &b.epochs);
+        LogDiff { steps: [a.steps.len(), b.steps.len()], same_steps, first, largest, validation, settings }
     }
 
     /// Whether both have the same steps, and as many.
@@ -81,10 +106,31 @@ impl LogDiff {
         self.first.is_none() && self.steps[0] == self.steps[1]
     }
 
-    /// Whether both have the same steps and start lines that say the same.
+    /// Whether both have the same steps, validation losses, and start lines that say the same.
     pub fn is_equal(&self) -> bool {
-        self.same_trajectory() && self.settings.as_ref().is_some_and(Vec::is_empty)
+        self.same_trajectory() && self.validation.is_none() && self.settings.as_ref().is_some_and(Vec::is_empty)
     }
+}
+
+/// A difference from NaN is beyond all others.
+fn size(relative: f64) -> f64 {
+    if relative.is_nan() { f64::INFINITY } else { relative }
+}
+
+fn differs(a: f64, b: f64) -> bool {
+    a != b && !(a.is_nan() && b.is_nan())
+}
+
+fn validation_parting(a: &[LoggedEpoch], b: &[LoggedEpoch]) -> Option<ValidationParting> {
+    let pairs = a.iter().zip(b).filter_map(|(a, b)| Some((a.epoch, a.valid_loss?, b.valid_loss?)));
+    let mut parted = pairs.filter(|(_, a, b)| differs(*a, *b)).map(|(epoch, a, b)| {
+        let absolute = (a - b).abs();
+        EpochDifference { epoch, a, b, absolute, relative: absolute / a.abs().max(b.abs()) }
+    });
+    let first = parted.next()?;
+    let largest =
+        parted.fold(first, |most, other| if size(other.relative) > size(most.relative) { other } else { most });
+    Some(ValidationParting { first, largest })
 }
 
 /// The quantities of one step that are not the same to the last bit.
@@ -99,7 +145,6 @@ fn differences(a: &LoggedStep, b: &LoggedStep) -> Vec<Difference> {
             ("grad_norm", s.grad_norm),
         ]
     };
-    let differs = |a: f64, b: f64| a != b && !(a.is_nan() && b.is_nan());
     let pairs = quantities(a).into_iter().zip(quantities(b));
     pairs
         .filter(|((_, a), (_, b))| differs(*a, *b))
@@ -142,7 +187,7 @@ mod tests {
     }
 
     fn log(start: Value, steps: &[LoggedStep]) -> LogFile {
-        LogFile { file: "a".into(), start: start.as_object().cloned(), steps: steps.to_vec() }
+        LogFile { file: "a".into(), start: start.as_object().cloned(), steps: steps.to_vec(), epochs: Vec::new() }
     }
 
     #[test]
@@ -177,6 +222,22 @@ mod tests {
         let diff = LogDiff::of(&a, &log(json!({}), &[step(1, 2.0), step(2, 3.0)]));
         assert_eq!(diff.largest.map(|largest| largest.step), Some(1));
         assert!(diff.first.unwrap().quantities[0].relative.is_nan());
+    }
+
+    #[test]
+    fn validation_losses_are_compared_where_both_logs_have_them() {
+        let with = |losses: &[Option<f64>]| {
+            let epochs = (1..).zip(losses).map(|(epoch, &valid_loss)| LoggedEpoch { epoch, loss: 1.0, valid_loss });
+            LogFile { epochs: epochs.collect(), ..log(json!({}), &[step(1, 1.0)]) }
+        };
+        let a = with(&[Some(1.0), Some(0.5), Some(0.4), None]);
+        let diff = LogDiff::of(&a, &with(&[Some(1.0), Some(0.4), Some(0.2), Some(0.1)]));
+        let ValidationParting { first, largest } = diff.validation.unwrap();
+        assert_eq!((first.epoch, first.a, first.b), (2, 0.5, 0.4));
+        assert_eq!((largest.epoch, largest.relative), (3, 0.5));
+        assert!(diff.same_trajectory() && !diff.is_equal());
+        assert!(LogDiff::of(&a, &a).is_equal());
+        assert_eq!(LogDiff::of(&a, &with(&[])).validation, None, "nothing to compare with");
     }
 
     #[test]

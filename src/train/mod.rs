@@ -22,8 +22,8 @@ pub(crate) use curvature::row_weights;
 pub use curvature::{Curvature, curvature, curvature_of};
 pub use event::{EpochEvent, Observer, RunEnd, RunStart, RunWarning, StepEvent, StopReason};
 pub use log::{LogFormat, LogHeader, RunLog};
-pub use log_diff::{Difference, LogDiff, Parting, SettingDiff};
-pub use log_file::{LogFile, LoggedStep};
+pub use log_diff::{Difference, EpochDifference, LogDiff, Parting, SettingDiff, ValidationParting};
+pub use log_file::{LogFile, LoggedEpoch, LoggedStep};
 #[cfg(feature = "cli")]
 pub use progress::Progress;
 pub use report::Report;

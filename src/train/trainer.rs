@@ -17,7 +17,7 @@ use crate::data::{Dataset, InMemory, Order, RowSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::RowIndex;
 use crate::loss::{Loss, LossSum};
-use crate::model::{Model, parameter_count, replace_gradients, zero_grad};
+use crate::model::{Model, discard_grad, parameter_count, replace_gradients};
 use crate::optim::{Clip, Optimizer, grad_norm};
 use crate::scalar::Scalar;
 
@@ -131,9 +131,9 @@ impl<'a, T: Scalar> Trainer<'a, T> {
         let accumulator = Accumulator::new(model, self.config.threads, rows, batch)?;
         let mut run = Run {
             base_lr: optimizer.lr(),
-            config: self.config,
             initial: snapshot(model.parameters()),
-            guard: Guard::new(snapshot(model.parameters())),
+            guard: if self.config.watch { Guard::new(snapshot(model.parameters())) } else { Guard::off() },
+            config: self.config,
             rows,
             validation: self.validation,
             interrupt: self.interrupt,
@@ -421,7 +421,7 @@ where
         let grown = self.last_loss.zip(self.first_loss).is_some_and(|(last, first)| last > DIVERGED * first);
         let step = FailedStep { rows: batch.rows, loss, grown };
         let verdict = trace(&*self.model, self.loss, batch.data, &step);
-        zero_grad(self.model.parameters_mut());
+        discard_grad(self.model.parameters_mut());
         self.leave_out(self.optimizer.steps() + 1, verdict)
     }
 
@@ -434,7 +434,7 @@ where
     /// Stops, or leaves the step out, counts it, and tells of the first.
     fn leave_out(&mut self, step: u64, verdict: Verdict) -> Result<()> {
         let Verdict { culprit, what, help } = verdict;
-        let message = format!("step {step} (epoch {}) left out: {what}", self.epoch);
+        let message = format!("step {step} (epoch {}) left out: {what}; {help}", self.epoch);
         let error = ErrorKind::NonFinite { step, epoch: self.epoch, what, culprit, help }.into();
         if self.config.non_finite == NonFinite::Stop {
             return Err(error);

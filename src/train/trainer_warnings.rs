@@ -38,6 +38,9 @@ where
     }
 
     pub(super) fn watch_step(&mut self, event: &StepEvent, clipped_norm: f64) {
+        if !self.config.watch {
+            return;
+        }
         let clipped = match self.config.clip {
             Clip::None => false,
             Clip::Norm(limit) => event.grad_norm > limit,
@@ -54,6 +57,9 @@ where
         source: &mut dyn RowSource<T>,
     ) -> Result<()> {
         self.epoch_losses.push(event.loss);
+        if !self.config.watch {
+            return Ok(());
+        }
         let facts = EpochFacts {
             epoch: event.epoch,
             loss: event.loss,
@@ -161,6 +167,9 @@ where
 
     /// What can be told only when the run is over.
     pub(super) fn watch_end(&mut self, reason: StopReason, loss: f64, source: &mut dyn RowSource<T>) -> Result<()> {
+        if !self.config.watch {
+            return Ok(());
+        }
         let step = self.optimizer.steps();
         let lr = self.watch.largest_lr;
         if reason == StopReason::Finished && still_falling(&self.epoch_losses) {

@@ -76,7 +76,7 @@ const STILL: f64 = 0.98;
 /// Epochs in a row that must rise.
 const RISES: usize = 20;
 
-/// The share of clipped steps that is nearly all, and the steps after which it is told.
+/// The share of clipped steps that is nearly all, and the clipped steps after which it is told.
 const NEARLY_ALL: f64 = 0.95;
 const CLIPPED_AFTER: u64 = 200;
 
@@ -141,9 +141,11 @@ impl Watch {
 
     /// After each epoch.
     pub(super) fn epoch(&mut self, facts: &EpochFacts, mut tell: impl FnMut(Sign)) {
-        let share = self.clipped as f64 / self.steps.max(1) as f64;
-        if self.steps >= CLIPPED_AFTER && share >= NEARLY_ALL {
-            tell(Sign::Clipped(share));
+        if self.clipped >= CLIPPED_AFTER {
+            let share = self.clipped as f64 / self.steps as f64;
+            if share >= NEARLY_ALL {
+                tell(Sign::Clipped(share));
+            }
         }
         let first = *self.first.get_or_insert(facts.objective);
         self.rises = if facts.objective > self.before { self.rises + 1 } else { 0 };
