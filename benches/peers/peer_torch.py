@@ -180,11 +180,8 @@ def main():
         x, y = load(options)
         x = torch.from_numpy(with_ones(x) if options.variant == "ones" and options.work != "softmax" else x)
         y = torch.from_numpy(y)
-        if train is compiled:
-            # It is compiled for the shapes of the data, so a short call would not do.
-            train(x, y, options.settings, options.work, options.variant)
-        short = warm_up(options.settings)
-        train(x[: short["rows"]], y[: short["rows"]], short, options.work, options.variant)
+        # All of x, though it takes few of its rows: what is compiled is compiled for its shape.
+        train(x, y, warm_up(options.settings), options.work, options.variant)
         with Clock() as clock:
             weight, bias, losses, norms = train(x, y, options.settings, options.work, options.variant)
     final_loss = cross_entropy if options.work == "softmax" else mse

@@ -110,15 +110,18 @@ def compete(work, entrants, data, options):
 
 
 def fastest_way(entrant, data, options):
-    """The way with the least time of two runs (one where there is no choice), which also warms the machine up."""
+    """The way with the least time of two runs, which also warm the machine up. One run where there is no choice, and of a
+    way that is far behind."""
     tried = {}
     losses = {}
     for way in entrant.ways:
         if options.quick and way[1] > min(threads for _, threads in entrant.ways):
             continue
-        attempts = 1 if options.quick or len(entrant.ways) == 1 else 2
         try:
-            runs = [run(entrant, data, way) for _ in range(attempts)]
+            runs = [run(entrant, data, way)]
+            far_behind = runs[0].seconds > 3 * min(tried.values(), default=float("inf"))
+            if len(entrant.ways) > 1 and not far_behind and not options.quick:
+                runs.append(run(entrant, data, way))
         except Failed as failure:
             say(f"{entrant.name}, {table.way_name(way)}: {failure}")
             continue

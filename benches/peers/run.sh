@@ -26,4 +26,6 @@ if [ -z "${GRADUS_PEERS_VENV:-}" ] && ! cmp -s benches/peers/requirements.txt "$
   [ "$missing" = 1 ] || cp benches/peers/requirements.txt "$venv/installed.txt"
 fi
 "$venv/bin/python" -c 'import numpy' 2>/dev/null || skip "$venv has no NumPy, which also makes the data"
+# No folders of compiled Python beside the sources.
+export PYTHONDONTWRITEBYTECODE=1
 exec "$venv/bin/python" benches/peers/run.py "$@"

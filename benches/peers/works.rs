@@ -18,6 +18,9 @@ use gradus::{CrossEntropy, Dataset, Linear, Loss, Model, Mse, Scalar, SgdConfig}
 use ndarray::Array2;
 use serde_json::{Value, json};
 
+#[path = "../limit/mod.rs"]
+mod limit;
+
 type AnyError = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), AnyError> {
@@ -196,7 +199,7 @@ fn read(folder: &Folder, threads: usize) -> Result<Value, AnyError> {
         for _ in 0..epochs {
             std::thread::scope(|scope| {
                 for part in values.chunks(values.len().div_ceil(threads)) {
-                    scope.spawn(|| black_box(sum(black_box(part))));
+                    scope.spawn(|| black_box(limit::read(black_box(part))));
                 }
             });
         }
@@ -207,24 +210,11 @@ fn read(folder: &Folder, threads: usize) -> Result<Value, AnyError> {
     Ok(json!({ "seconds": seconds, "loss": null, "gigabytes_per_second": bytes / seconds / 1e9 }))
 }
 
-/// A sum in enough independent lanes that the memory sets the pace.
-fn sum(values: &[f32]) -> f32 {
-    let mut lanes = [0.0; 32];
-    let chunks = values.chunks_exact(32);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane += value;
-        }
-    }
-    lanes.iter().chain(rest).sum()
-}
-
 /// MSE in batches of 256 on a linear target; nanoseconds per row and feature.
 fn growth(rows: usize, features: usize, epochs: usize, log: Option<&Path>) -> Result<Value, AnyError> {
-    let mut noise = Noise(1);
-    let x = Array2::from_shape_simple_fn((rows, features), || noise.next());
-    let weight: Vec<f32> = (0..features).map(|_| noise.next()).collect();
+    let mut noise = limit::Noise(1);
+    let x = Array2::from_shape_simple_fn((rows, features), || noise.number());
+    let weight: Vec<f32> = (0..features).map(|_| noise.number()).collect();
     let y: Vec<f32> = x.outer_iter().map(|row| row.iter().zip(&weight).map(|(x, w)| x * w).sum()).collect();
     let data = Dataset::with_values(x, Array2::from_shape_vec((rows, 1), y)?)?;
     let config = TrainConfig { epochs, batch_size: BatchSize::Rows(256), ..TrainConfig::default() };
@@ -242,16 +232,4 @@ fn growth(rows: usize, features: usize, epochs: usize, log: Option<&Path>) -> Re
         "loss": report.loss,
         "nanoseconds_per_value": recorder.seconds * 1e9 / (rows * features * epochs) as f64,
     }))
-}
-
-/// Numbers between -1 and 1, by xorshift.
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> f32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
 }
