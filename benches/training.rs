@@ -19,8 +19,8 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// The time of so many epochs, with loss and gradient norm of each step seen, and without the loss over all rows that
-    /// ends a run.
+    /// The time of so many epochs, with loss and gradient norm of each step seen, and without the loss over all rows
+    /// that ends a run.
     fn epochs(&self, epochs: u64) -> Duration {
         let mut model = Linear::new(self.data.features().ncols(), self.outputs);
         let mut sgd = SgdConfig::new(1e-6).build().expect("the settings are in range");

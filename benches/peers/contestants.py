@@ -1,5 +1,6 @@
 """Who does which work, in which ways."""
 
+import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,8 @@ class Contestant:
     # Turns (data folder, variant, threads) into a command.
     command: object
     ways: list = field(default_factory=lambda: [("", 2)])
-    # The module without which it cannot run.
-    needs: str | None = None
+    # The packages without which it cannot run.
+    needs: tuple = ()
     # Whether seconds are of the whole process; if not, the contestant tells them.
     whole_process: bool = False
     # Reads the answer from elsewhere than standard output: a function of the data folder.
@@ -28,7 +29,17 @@ def python(script, work):
     """A command of one of the Python contestants."""
 
     def command(data, variant, threads):
-        return [sys.executable, str(HERE / script), work, "--data", str(data), "--variant", variant, "--threads", str(threads)]
+        return [
+            sys.executable,
+            str(HERE / script),
+            work,
+            "--data",
+            str(data),
+            "--variant",
+            variant,
+            "--threads",
+            str(threads),
+        ]
 
     return command
 
@@ -46,19 +57,25 @@ def works(tools, quick):
     def read(work):
         return lambda data, variant, threads: [tools.works, "read", work, str(data), str(threads)]
 
+    def needs(work, *packages):
+        return (*packages, "polars") if work == "csv" else packages
+
     def numpy(work, *variants, **more):
-        return Contestant("numpy", more.pop("name", "NumPy"), python("peer_numpy.py", work), ways(*variants), "numpy", **more)
+        name = more.pop("name", "NumPy")
+        return Contestant("numpy", name, python("peer_numpy.py", work), ways(*variants), needs(work), **more)
 
     def torch(work, *variants, **more):
         name = more.pop("name", "PyTorch by hand")
-        return Contestant("torch", name, python("peer_torch.py", work), ways(*variants), "torch", **more)
+        return Contestant("torch", name, python("peer_torch.py", work), ways(*variants), needs(work, "torch"), **more)
 
     compiled = [] if quick else ["compile"]
     return {
         "mse": [
             Contestant("gradus", "gradus", in_memory("mse"), ways("")),
             numpy("mse", "apart", "ones"),
-            Contestant("sklearn", "scikit-learn SGDRegressor", python("peer_sklearn.py", "mse"), [("", 1)], "sklearn"),
+            Contestant(
+                "sklearn", "scikit-learn SGDRegressor", python("peer_sklearn.py", "mse"), [("", 1)], ("sklearn",)
+            ),
             torch("mse", "apart", "ones", *compiled),
             torch("mse", "module", name="PyTorch nn.Linear, autograd"),
             Contestant("read", "a read of the features in each epoch", read("mse"), [("", 1)]),
@@ -83,11 +100,11 @@ def works(tools, quick):
             numpy("csv", "apart", "ones", name="polars + NumPy", whole_process=True),
             Contestant(
                 "sklearn", "polars + scikit-learn L-BFGS", python("peer_sklearn.py", "csv"),
-                ways("c,1e-4", "c,1e-3", "fortran,1e-4", "fortran,1e-3"), "sklearn", whole_process=True,
+                ways("c,1e-4", "c,1e-3", "fortran,1e-4", "fortran,1e-3"), needs("csv", "sklearn"), whole_process=True,
             ),
             Contestant(
-                "vw", "Vowpal Wabbit", python("peer_vw.py", "csv"), [("adaptive", 2), ("sgd", 2)], "vowpalwabbit",
-                whole_process=True,
+                "vw", "Vowpal Wabbit", python("peer_vw.py", "csv"), [("adaptive", 2), ("sgd", 2)],
+                ("vowpalwabbit",), whole_process=True,
             ),
             torch("csv", "apart", "ones", name="polars + PyTorch by hand", whole_process=True),
             torch("csv", "module", name="polars + PyTorch nn.Linear, autograd", whole_process=True),
@@ -107,13 +124,16 @@ def gradus_csv(tools, name, more):
     """The command, with its log on; everything that is not given is as it comes."""
 
     def command(data, variant, threads):
+        settings = json.loads((data / "works.json").read_text())["csv"]
         return [
-            tools.gradus, "train", str(data / "big.csv"), "--dtype", "f32", "--lr", "0.1", "--batch-size", "256",
-            "--epochs", "5", "--model", str(data / "gradus.safetensors"), "--log", str(data / "gradus.jsonl"),
-            "--threads", str(threads), "--quiet", *more,
+            tools.gradus, "train", str(data / "big.csv"), "--dtype", "f32", "--lr", str(settings["lr"]),
+            "--batch-size", str(settings["batch"]), "--epochs", str(settings["epochs"]),
+            "--model", str(data / "gradus.safetensors"), "--log", str(data / "gradus.jsonl"), "--threads", str(threads), "--quiet", *more,
         ]  # fmt: skip
 
-    return Contestant("gradus", name, command, [("", 2)], whole_process=True, answer=lambda data: data / "gradus.jsonl")
+    return Contestant(
+        "gradus", name, command, [("", 2)], whole_process=True, answer=lambda data: data / "gradus.jsonl"
+    )
 
 
 # Rows, features and epochs whose times per row and feature are compared.

@@ -63,7 +63,12 @@ def logistic(z, y, scratch):
 def train_one_output(x, y, settings, loss_of, factor, variant):
     """In batches. The weights, the bias (0 where it is a weight), and each step's loss and gradient norm."""
     dtype = x.dtype.type
-    weight, gradient, bias, bias_gradient = np.zeros(x.shape[1], dtype), np.empty(x.shape[1], dtype), dtype(0), dtype(0)
+    weight, gradient, bias, bias_gradient = (
+        np.zeros(x.shape[1], dtype),
+        np.empty(x.shape[1], dtype),
+        dtype(0),
+        dtype(0),
+    )
     losses, norms = np.empty(steps(settings)), np.empty(steps(settings))
     for step, (rows, b) in enumerate(batches(settings, lambda size: Buffers(size, x, y))):
         # `clip` lets take write straight to `out`; the indices are in range anyway.

@@ -46,9 +46,12 @@ def by_hand(x, y, settings, work, variant):
     rows, batch = settings["rows"], settings["batch"]
     weight, gradient = x.new_zeros(x.shape[1]), x.new_empty(x.shape[1])
     bias, bias_gradient = x.new_zeros(()), x.new_empty(())
-    losses, squares, sizes = (x.new_empty(steps(settings)) for _ in range(3))
-    whole, odd = ((x.new_empty(size, x.shape[1]), y.new_empty(size), x.new_empty(size)) for size in (batch, rows % batch or batch))
-    for step, (index, loss, square) in enumerate(zip(orders(settings, work), losses.unbind(), squares.unbind())):
+    losses, squares = x.new_empty(steps(settings)), x.new_empty(steps(settings))
+    whole, odd = (
+        (x.new_empty(size, x.shape[1]), y.new_empty(size), x.new_empty(size))
+        for size in (batch, rows % batch or batch)
+    )
+    for index, loss, square in zip(orders(settings, work), losses.unbind(), squares.unbind()):
         size = rows if index is None else len(index)
         bx, by, z = whole if size == batch else odd
         if index is None:
@@ -83,8 +86,14 @@ def softmax_by_hand(x, y, settings):
     losses, norms = x.new_empty(steps(settings)), x.new_empty(steps(settings))
 
     def buffers(size):
-        return (x.new_empty(size, x.shape[1]), y.new_empty(size), x.new_empty(size, classes), x.new_ones(size),
-                torch.arange(size) * classes, x.new_full((size,), -1.0))
+        return (
+            x.new_empty(size, x.shape[1]),
+            y.new_empty(size),
+            x.new_empty(size, classes),
+            x.new_ones(size),
+            torch.arange(size) * classes,
+            x.new_full((size,), -1.0),
+        )
 
     whole, odd = buffers(batch), buffers(rows % batch or batch)
     for index, loss, norm in zip(orders(settings, "softmax"), losses.unbind(), norms.unbind()):
@@ -158,7 +167,12 @@ def module(x, y, settings, work, variant):
         norms.append(torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]).item())
         sgd.step()
     weight, bias = model.weight.detach().t(), model.bias.detach()
-    return (weight if classes else weight[:, 0]), (bias if classes else bias[0]), torch.tensor(losses), torch.tensor(norms)
+    return (
+        (weight if classes else weight[:, 0]),
+        (bias if classes else bias[0]),
+        torch.tensor(losses),
+        torch.tensor(norms),
+    )
 
 
 def from_csv(options, train):

@@ -3,7 +3,6 @@
 import argparse
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -59,8 +58,8 @@ def arguments():
     parser.add_argument("--runs", type=int, help="how often each runs; default: 5, with --quick 1")
     parser.add_argument(
         "--only", action="append", metavar="NAME",
-        help="a work (mse, softmax, full, csv, threads, growth) or a peer (numpy, sklearn, torch, vw, read) beside gradus; may be "
-        "repeated",
+        help="a work (mse, softmax, full, csv, threads, growth), or a peer (numpy, sklearn, torch, vw, read) beside "
+        "gradus; may be repeated",
     )  # fmt: skip
     options = parser.parse_args()
     options.runs = options.runs or (1 if options.quick else 5)
@@ -72,15 +71,26 @@ def admitted(entrant, work, options):
     """Whether it is wanted, and there."""
     if not (options.wants(work) or entrant.key == "gradus" or options.wants(entrant.key)):
         return False
-    if entrant.needs and importlib.util.find_spec(entrant.needs) is None:
-        say(f"skipped: {entrant.name}: the Python package {entrant.needs} is not installed")
-        return False
+    for package in entrant.needs:
+        if importlib.util.find_spec(package) is None:
+            say(f"skipped: {entrant.name}: the Python package {package} is not installed")
+            return False
     return True
 
 
 def build():
     """Builds gradus and its works in release, and says where they are."""
-    command = ["cargo", "build", "--release", "--bin", "gradus", "--bench", "peers_works", "--message-format", "json-render-diagnostics"]
+    command = [
+        "cargo",
+        "build",
+        "--release",
+        "--bin",
+        "gradus",
+        "--bench",
+        "peers_works",
+        "--message-format",
+        "json-render-diagnostics",
+    ]
     messages = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     built = {
         message["target"]["name"]: message["executable"]
@@ -99,8 +109,14 @@ def compete(work, entrants, data, options):
     best = min((t.loss for t in standing if t.loss is not None), default=None)
     for number in range(1, options.runs + 1):
         say(f"{work}: round {number} of {options.runs}")
-        for trial in standing:
-            trial.runs.append(run(trial.entrant, data, trial.way))
+        for trial in list(standing):
+            try:
+                trial.runs.append(run(trial.entrant, data, trial.way))
+            except Failed as failure:
+                if trial is standing[0]:
+                    raise
+                say(f"left out: {trial.entrant.name}: {failure}")
+                standing.remove(trial)
     for trial in standing:
         # On few rows those who step after each row are far ahead.
         trial.astray = not options.quick and trial.loss is not None and trial.loss > best * (1 + TOLERANCE)
@@ -110,8 +126,8 @@ def compete(work, entrants, data, options):
 
 
 def fastest_way(entrant, data, options):
-    """The way with the least time of two runs, which also warm the machine up. One run where there is no choice, and of a
-    way that is far behind."""
+    """The way with the least time of two runs, which also warm the machine up; of one run where there is no choice, or
+    where it is far behind."""
     tried = {}
     losses = {}
     for way in entrant.ways:
@@ -127,6 +143,8 @@ def fastest_way(entrant, data, options):
             continue
         tried[way] = min(r.seconds for r in runs)
         losses[way] = runs[0].answer["loss"]
+    if not tried and entrant.key == "gradus":
+        raise Failed("gradus itself did not run")
     if not tried:
         say(f"skipped: {entrant.name}: it did not run")
         return None

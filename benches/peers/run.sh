@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures gradus against its peers: `bash benches/peers/run.sh [--quick] [--runs N] [--only NAME]`; README.md says more.
+# Measures gradus against its peers; README.md says how.
+#     bash benches/peers/run.sh [--quick] [--runs N] [--only NAME]
 # GRADUS_PEERS_VENV is an existing Python environment to use instead of the one that is made in target/peers/venv.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -19,7 +20,9 @@ if [ -z "${GRADUS_PEERS_VENV:-}" ] && ! cmp -s benches/peers/requirements.txt "$
   while read -r requirement; do
     echo "installing $requirement" >&2
     "$venv/bin/python" -m pip install --quiet "$requirement" && continue
-    case $requirement in numpy*) skip "$requirement, which also makes the data, could not be installed: is there a network?" ;; esac
+    case $requirement in
+      numpy*) skip "$requirement, which also makes the data, could not be installed: is there a network?" ;;
+    esac
     echo "left out: $requirement could not be installed" >&2
     missing=1
   done < benches/peers/requirements.txt

@@ -36,14 +36,19 @@ class Trial:
 
 class Page:
     def __init__(self, runs, quick):
-        self.parts = [machine(), f"Median of {runs}, least and greatest in brackets. f32 unless said; rows shuffled in each epoch."]
+        self.parts = [
+            machine(),
+            f"Median of {runs}, least and greatest in brackets. f32 unless said; rows shuffled in each epoch.",
+        ]
         if quick:
             self.parts.append("**A quick run on few rows: these figures mean nothing.**")
         self.ways = []
 
     def add_work(self, work, trials):
         whole = trials[0].entrant.whole_process
-        head = ["", "seconds", "times gradus" if work != "threads" else "times one thread", "loss"] + ["peak memory, MB"] * whole
+        head = ["", "seconds", "times gradus" if work != "threads" else "times one thread", "loss"] + [
+            "peak memory, MB"
+        ] * whole
         rows = []
         for trial in trials:
             ratios = [mine / base for mine, base in zip(trial.seconds(), trials[0].seconds())]
@@ -65,22 +70,39 @@ class Page:
             ("Growth with features, at constant bytes", *features),
         ):
             lines = []
-            for place, (count, width, epochs) in enumerate(sizes):
+            for place, (count, width, _) in enumerate(sizes):
                 values = [r[place].answer["nanoseconds_per_value"] for r in rounds]
-                ratios = [r[place].answer["nanoseconds_per_value"] / r[0].answer["nanoseconds_per_value"] for r in rounds]
+                ratios = [
+                    r[place].answer["nanoseconds_per_value"] / r[0].answer["nanoseconds_per_value"] for r in rounds
+                ]
                 peak = max(r[place].peak_mb for r in rounds)
                 matrix = count * width * 4 / 2**20
-                lines.append([f"{count:,} x {width:,}", spread(values), spread(ratios), f"{peak:.0f}", f"{matrix:.0f}"])
-            head = ["rows x features", "ns per row and feature", "times the first", "peak memory, MB", "the matrix, MB"]
+                lines.append(
+                    [f"{count:,} x {width:,}", spread(values), spread(ratios), f"{peak:.0f}", f"{matrix:.0f}"]
+                )
+            head = [
+                "rows x features",
+                "ns per row and feature",
+                "times the first",
+                "peak memory, MB",
+                "the matrix, MB",
+            ]
             self.parts += [f"### {title}", markdown(head, lines)]
         plain, with_log = zip(*logged)
         costs = [b.answer["seconds_of_fit"] / a.answer["seconds_of_fit"] for a, b in logged]
         seconds = [[run.answer["seconds_of_fit"] for run in runs] for runs in (plain, with_log)]
-        lines = [["no log", spread(seconds[0]), "1"], ["every step in a JSON lines file", spread(seconds[1]), spread(costs)]]
+        lines = [
+            ["no log", spread(seconds[0]), "1"],
+            ["every step in a JSON lines file", spread(seconds[1]), spread(costs)],
+        ]
         self.parts += ["### The cost of a log", markdown(["", "seconds", "times no log"], lines)]
 
     def text(self):
-        ways = ["### The ways that were tried once or twice beforehand, and the one taken", "\n".join(self.ways)] if self.ways else []
+        ways = (
+            ["### The ways that were tried once or twice beforehand, and the one taken", "\n".join(self.ways)]
+            if self.ways
+            else []
+        )
         return "\n\n".join(self.parts + ways) + "\n"
 
 
@@ -102,17 +124,23 @@ def figure(value):
 def markdown(head, rows):
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in lines
+    )
 
 
 def machine():
     """The machine, the date and the versions."""
     versions = [f"{name} {version(name)}" for name in PACKAGES]
     rustc = subprocess.run(["rustc", "--version"], stdout=subprocess.PIPE, text=True).stdout.split()[1:2]
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], stdout=subprocess.PIPE, text=True).stdout.strip()
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], stdout=subprocess.PIPE, text=True
+    ).stdout.strip()
     return (
-        f"{cpu()}, {os.cpu_count()} cores, {platform.system()}, {time.strftime('%Y-%m-%d')}; load {os.getloadavg()[0]:.1f} at the start. "
-        f"gradus {commit or 'of unknown commit'}, rustc {' '.join(rustc)}; Python {platform.python_version()}, {', '.join(versions)}."
+        f"{cpu()}, {os.cpu_count()} cores, {platform.system()}, {time.strftime('%Y-%m-%d')}; "
+        f"load {os.getloadavg()[0]:.1f} at the start. "
+        f"gradus {commit or 'of unknown commit'}, rustc {' '.join(rustc)}; "
+        f"Python {platform.python_version()}, {', '.join(versions)}."
     )
 
 
