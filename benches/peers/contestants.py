@@ -128,7 +128,8 @@ def gradus_csv(tools, name, more):
         return [
             tools.gradus, "train", str(data / "big.csv"), "--dtype", "f32", "--lr", str(settings["lr"]),
             "--batch-size", str(settings["batch"]), "--epochs", str(settings["epochs"]),
-            "--model", str(data / "gradus.safetensors"), "--log", str(data / "gradus.jsonl"), "--threads", str(threads), "--quiet", *more,
+            "--model", str(data / "gradus.safetensors"), "--log", str(data / "gradus.jsonl"),
+            "--threads", str(threads), "--quiet", *more,
         ]  # fmt: skip
 
     return Contestant(

@@ -46,7 +46,7 @@ class Page:
 
     def add_work(self, work, trials):
         whole = trials[0].entrant.whole_process
-        head = ["", "seconds", "times gradus" if work != "threads" else "times one thread", "loss"] + [
+        head = ["", "seconds", "over gradus" if work != "threads" else "over one thread", "loss"] + [
             "peak memory, MB"
         ] * whole
         rows = []
@@ -83,7 +83,7 @@ class Page:
             head = [
                 "rows x features",
                 "ns per row and feature",
-                "times the first",
+                "over the first",
                 "peak memory, MB",
                 "the matrix, MB",
             ]
@@ -95,7 +95,7 @@ class Page:
             ["no log", spread(seconds[0]), "1"],
             ["every step in a JSON lines file", spread(seconds[1]), spread(costs)],
         ]
-        self.parts += ["### The cost of a log", markdown(["", "seconds", "times no log"], lines)]
+        self.parts += ["### The cost of a log", markdown(["", "seconds", "over no log"], lines)]
 
     def text(self):
         ways = (
