@@ -18,6 +18,7 @@ mod plot;
 mod predict;
 mod prepare;
 mod report;
+mod rows;
 mod synth;
 mod train;
 

@@ -16,15 +16,15 @@ use super::losses::{Entry, LossSettings};
 use super::options::{ClassWeight, InitChoice, ModelOptions, SourceOptions, Validation};
 
 /// What a run needs.
-pub struct Prepared<T: Scalar> {
+pub struct Prepared<T: Scalar, Rows = Dataset<T>> {
     pub source: SourceInfo,
     pub schema: Schema,
     /// Remarks on the data.
     pub notes: Vec<String>,
     /// Training rows, standardised if asked for.
-    pub data: Dataset<T>,
-    pub validation: Option<Dataset<T>>,
-    own_weights: Option<OwnWeights<T>>,
+    pub data: Rows,
+    pub validation: Option<Rows>,
+    pub own_weights: Option<OwnWeights<T>>,
     pub standardizer: Option<Standardizer>,
     pub loss: Box<dyn Loss<T>>,
     pub loss_name: &'static str,
@@ -34,7 +34,7 @@ pub struct Prepared<T: Scalar> {
 }
 
 /// The rows' weights before classes were balanced by them.
-struct OwnWeights<T> {
+pub struct OwnWeights<T> {
     training: Option<Vec<T>>,
     validation: Option<Vec<T>>,
 }

@@ -15,10 +15,11 @@ use serde_json::{Value, json};
 use super::least_squares::Comparison;
 use super::output::{count, figure};
 use super::prepare::{Prepared, SourceInfo};
+use super::rows::TrainingRows;
 use super::train::Trained;
 
 /// What was found in the data and what was chosen, a line each.
-pub fn beginning<T: Scalar>(prepared: &Prepared<T>, plan: Option<&Plan>) -> String {
+pub fn beginning<T: Scalar, R: TrainingRows<T>>(prepared: &Prepared<T, R>, plan: Option<&Plan>) -> String {
     let Prepared { source, schema, loss_name, .. } = prepared;
     let mut text = String::new();
     let _ = writeln!(text, "{}", self::source(source));
@@ -76,19 +77,19 @@ pub fn chosen(plan: &Plan) -> String {
 }
 
 /// The end of a run as a table to read.
-pub fn train_table<T: Scalar>(trained: &Trained<T>, saved: Option<&Path>) -> String {
+pub fn train_table<T: Scalar, R: TrainingRows<T>>(trained: &Trained<T, R>, saved: Option<&Path>) -> String {
     let Trained { prepared, report, metrics, valid_metrics, least_squares, .. } = trained;
     let mut text = String::new();
     let mut row = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<12}{value}");
     };
-    let valid = prepared.validation.as_ref().map_or(String::new(), |data| format!(", {} for validation", data.rows()));
+    let valid = prepared.validation.as_ref().map_or(String::new(), |data| format!(", {} for validation", data.count()));
     row(
         "data",
         format!(
             "{}: {}{valid}, {}",
             prepared.source.file,
-            count(prepared.data.rows(), "row"),
+            count(prepared.data.count(), "row"),
             count(prepared.model.inputs(), "feature")
         ),
     );
@@ -132,7 +133,7 @@ pub fn train_table<T: Scalar>(trained: &Trained<T>, saved: Option<&Path>) -> Str
     text
 }
 
-fn ending<T: Scalar>(trained: &Trained<T>) -> String {
+fn ending<T: Scalar, R: TrainingRows<T>>(trained: &Trained<T, R>) -> String {
     let report = &trained.report;
     match (report.reason, report.best_epoch) {
         (StopReason::Interrupted, _) => ", interrupted".into(),
@@ -190,15 +191,15 @@ pub fn confusion(metrics: &Metrics, classes: &[String]) -> String {
 }
 
 /// The end of a run as one JSON object.
-pub fn train_json<T: Scalar>(trained: &Trained<T>, saved: Option<&Path>) -> Value {
+pub fn train_json<T: Scalar, R: TrainingRows<T>>(trained: &Trained<T, R>, saved: Option<&Path>) -> Value {
     let Trained { prepared, report, metrics, valid_metrics, least_squares, config, .. } = trained;
     let warnings: serde_json::Map<String, Value> =
         report.warnings.iter().map(|(code, times)| (code.to_owned(), json!(times))).collect();
     let mut object = json!({
         "data": prepared.source.file,
-        "rows": prepared.data.rows(),
+        "rows": prepared.data.count(),
         "dropped_rows": prepared.source.dropped,
-        "features": prepared.data.feature_names(),
+        "features": prepared.data.names(),
         "classes": if prepared.schema.classes.is_empty() { Value::Null } else { json!(prepared.schema.classes) },
         "loss": prepared.loss_name,
         "reason": report.reason.as_str(),

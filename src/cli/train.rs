@@ -3,12 +3,12 @@
 use clap::Args;
 use gradus::model::Model;
 use gradus::optim::{Clip, Momentum, Schedule};
-use gradus::predictor::{Metrics, Predictor, measure};
+use gradus::predictor::{Metrics, Predictor, measure_source};
 use gradus::remarks::remark;
 use gradus::train::auto::{self, Given, Plan};
 use gradus::train::{
-    BatchSize, LogFormat, LogHeader, NonFinite, Observer, Progress, Report, RunLog, StopReason, TrainConfig, Trainer,
-    curvature,
+    BatchSize, Curvature, LogFormat, LogHeader, NonFinite, Observer, Progress, Report, RunLog, StopReason, TrainConfig,
+    Trainer, curvature_of,
 };
 use gradus::{Cause, Error, ErrorKind, Result, Scalar, Sgd, SgdConfig};
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ use super::options::{
 use super::output::{Done, Failure, print, print_json, refuse_same_files};
 use super::prepare::{Prepared, Request, input_paths, prepare};
 use super::report;
+use super::rows::TrainingRows;
 
 /// Fit a linear model to a CSV file, standard input (-) or synthetic data.
 ///
@@ -55,8 +56,8 @@ struct Settings {
 }
 
 /// A run that has ended well.
-pub struct Trained<T: Scalar> {
-    pub prepared: Prepared<T>,
+pub struct Trained<T: Scalar, R> {
+    pub prepared: Prepared<T, R>,
     pub report: Report,
     pub metrics: Metrics,
     pub valid_metrics: Option<Metrics>,
@@ -77,12 +78,12 @@ impl Train {
     }
 
     fn run_with<T: Scalar>(&self) -> Done {
-        let mut prepared = prepare::<T>(&Request {
-            source: &self.source,
-            decay_bias: self.optimizer.decay_bias,
-            seed: self.training.seed,
-        })?;
-        let settings = self.settings(&prepared)?;
+        let request = Request { source: &self.source, decay_bias: self.optimizer.decay_bias, seed: self.training.seed };
+        self.train(prepare::<T>(&request)?)
+    }
+
+    fn train<T: Scalar, R: TrainingRows<T>>(&self, mut prepared: Prepared<T, R>) -> Done {
+        let settings = self.settings(&mut prepared)?;
         if !self.output.quiet {
             remark(report::beginning(&prepared, settings.plan.as_ref()).trim_end());
         }
@@ -107,20 +108,21 @@ impl Train {
 
         let interrupt = Interrupt::listen();
         let mut trainer = Trainer::new(settings.train.clone())?.observer(&mut observers).interrupt(&interrupt.flag);
-        if let Some(validation) = &prepared.validation {
-            trainer = trainer.validation(validation);
+        let Prepared { model, loss, data, validation, .. } = &mut prepared;
+        if let Some(validation) = validation {
+            trainer = trainer.validation_source(validation.source());
         }
-        let fitted = trainer.fit(&mut prepared.model, &*prepared.loss, &mut sgd, &prepared.data);
-        let report = fitted.map_err(|error| with_stable_rate(error, &prepared, &settings))?;
+        let fitted = trainer.fit_source(model, &**loss, &mut sgd, &mut *data.source());
+        let report = fitted.map_err(|error| with_stable_rate(error, &mut prepared, &settings))?;
 
-        prepared.unbalance()?;
-        let task = prepared.schema.task;
-        let metrics = measure(&prepared.model, &prepared.data, task)?;
-        let valid_metrics =
-            prepared.validation.as_ref().map(|data| measure(&prepared.model, data, task)).transpose()?;
+        R::unbalance(&mut prepared)?;
+        let Prepared { model, data, validation, schema, .. } = &mut prepared;
+        let measured = |rows: &mut R| measure_source(model, &mut *rows.source(), schema.task);
+        let metrics = measured(data)?;
+        let valid_metrics = validation.as_mut().map(measured).transpose()?;
         // Only for those who will see it.
         let seen = self.output.json || !self.output.quiet;
-        let least_squares = if seen { Comparison::of(&prepared, report.loss)? } else { None };
+        let least_squares = if seen { R::compare(&prepared, report.loss)? } else { None };
         let trained = Trained {
             prepared,
             report,
@@ -140,7 +142,7 @@ impl Train {
         }
     }
 
-    fn show<T: Scalar>(&self, trained: &Trained<T>) -> Done {
+    fn show<T: Scalar, R: TrainingRows<T>>(&self, trained: &Trained<T, R>) -> Done {
         let saved = self.output.model.as_deref();
         if self.output.json {
             print_json(&report::train_json(trained, saved))
@@ -182,7 +184,7 @@ impl Train {
     }
 
     /// What was given, with the rest filled in: by the plan for `--lr auto`, by fixed defaults otherwise.
-    fn settings<T: Scalar>(&self, prepared: &Prepared<T>) -> Result<Settings> {
+    fn settings<T: Scalar, R: TrainingRows<T>>(&self, prepared: &mut Prepared<T, R>) -> Result<Settings> {
         let given = Given {
             momentum: self.momentum_given()?,
             schedule: self.optimizer.schedule,
@@ -215,13 +217,13 @@ impl Train {
         if let LearningRate::Given(lr) = self.optimizer.lr {
             return Ok(Settings { lr, momentum: given.momentum.unwrap_or_default(), train, given, plan: None });
         }
-        let Some(curvature) = measured_curvature(prepared) else {
+        let Some(curvature) = measured_curvature(prepared)? else {
             return Err(Error::setting("--lr", "this loss states no curvature: give a number"));
         };
         if given.momentum.is_some_and(|momentum| momentum.factor() >= 1.0) {
             return Err(Error::setting("--momentum", "a learning rate is chosen for momentum below 1; give --lr too"));
         }
-        let plan = auto::plan(&curvature, prepared.data.rows(), prepared.model.parameters()[0].len(), &given);
+        let plan = auto::plan(&curvature, prepared.data.count(), prepared.model.parameters()[0].len(), &given);
         train.epochs = plan.epochs;
         train.batch_size = plan.batch_size;
         train.schedule = plan.schedule;
@@ -232,7 +234,7 @@ impl Train {
     }
 
     /// Every setting by name, for logs and results.
-    fn config_json<T: Scalar>(&self, settings: &Settings, prepared: &Prepared<T>) -> Value {
+    fn config_json<T: Scalar, R: TrainingRows<T>>(&self, settings: &Settings, prepared: &Prepared<T, R>) -> Value {
         let (dampening, nesterov) = match settings.momentum {
             Momentum::Classic { dampening, .. } => (dampening, false),
             Momentum::Nesterov { .. } => (0.0, true),
@@ -266,7 +268,7 @@ impl Train {
             "clip_value": self.optimizer.clip_value,
             "schedule": train.schedule.to_string(),
             "epochs": train.epochs,
-            "batch_size": train.batch_size.of(prepared.data.rows()),
+            "batch_size": train.batch_size.of(prepared.data.count()),
             "accumulate": train.accumulate,
             "seed": train.seed,
             "shuffle": train.shuffle,
@@ -277,7 +279,7 @@ impl Train {
     }
 }
 
-impl<T: Scalar> Trained<T> {
+impl<T: Scalar, R> Trained<T, R> {
     /// The model in the data's own units, with its schema.
     fn predictor(&self) -> Result<Predictor<T>> {
         let Prepared { model, standardizer, schema, loss_name, .. } = &self.prepared;
@@ -286,21 +288,26 @@ impl<T: Scalar> Trained<T> {
     }
 }
 
-fn measured_curvature<T: Scalar>(prepared: &Prepared<T>) -> Option<gradus::train::Curvature> {
-    let bias = prepared.model.bias().is_some();
-    curvature(&prepared.data, &*prepared.loss, prepared.model.outputs(), bias)
+fn measured_curvature<T: Scalar, R: TrainingRows<T>>(prepared: &mut Prepared<T, R>) -> Result<Option<Curvature>> {
+    let Prepared { model, loss, data, .. } = prepared;
+    curvature_of(&mut *data.source(), &**loss, model.outputs(), model.bias().is_some())
 }
 
 /// Adds to the error of a run that diverged which learning rate would have been stable.
-fn with_stable_rate<T: Scalar>(error: Error, prepared: &Prepared<T>, settings: &Settings) -> Error {
-    let Some(curvature) = measured_curvature(prepared) else { return error };
+fn with_stable_rate<T: Scalar, R: TrainingRows<T>>(
+    error: Error,
+    prepared: &mut Prepared<T, R>,
+    settings: &Settings,
+) -> Error {
     if settings.plan.is_some() {
         return error;
     }
+    // Rows that cannot be read again leave the error as it is.
+    let Ok(Some(curvature)) = measured_curvature(prepared) else { return error };
     // The rate that would be chosen for these settings.
     let given =
         Given { momentum: Some(settings.momentum), batch_size: Some(settings.train.batch_size), ..settings.given };
-    let rows = prepared.data.rows();
+    let rows = prepared.data.count();
     let stable = auto::plan(&curvature, rows, prepared.model.parameters()[0].len(), &given).lr;
     if !(stable.is_finite() && stable > 0.0) {
         return error;

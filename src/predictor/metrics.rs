@@ -1,11 +1,12 @@
 //! How well a model does on rows with known targets.
 
+use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{class_probabilities, index_of_largest};
-use crate::data::{Dataset, Task};
-use crate::error::Result;
-use crate::kernels;
+use super::index_of_largest;
+use crate::data::{Dataset, InMemory, RowSource, Task};
+use crate::error::{Error, Result};
+use crate::kernels::{self, RowIndex, Rows};
 use crate::loss::Target;
 use crate::model::{Linear, Model};
 use crate::scalar::Scalar;
@@ -42,51 +43,150 @@ pub enum Metrics {
 /// # Errors
 /// [`Shape`](crate::ErrorKind::Shape) if the rows have another number of features.
 pub fn measure<T: Scalar>(model: &Linear<T>, data: &Dataset<T>, task: Task) -> Result<Metrics> {
-    let logits = model.forward(data.features())?;
-    let targets = data.targets();
-    let rows = || {
-        (0..data.rows()).map(|row| {
-            let logits = logits.row(row).to_slice().expect("standard layout");
-            (logits, targets.row(row), data.weight(row).as_f64())
-        })
-    };
-    let total: f64 = rows().map(|(_, _, weight)| weight).sum();
-    if task == Task::Regression {
-        let pairs = || rows().map(|(logits, target, weight)| (logits[0].as_f64(), target.values()[0].as_f64(), weight));
-        let mean = |value: &dyn Fn(f64, f64) -> f64| pairs().map(|(p, y, w)| w * value(p, y)).sum::<f64>() / total;
-        let centre = mean(&|_, y| y);
-        let mse = mean(&|p, y| (p - y) * (p - y));
-        let variance = mean(&|_, y| (y - centre) * (y - centre));
-        // The mean of equal numbers may differ from them by rounding.
-        let constant = pairs().all(|(_, y, _)| pairs().next().is_some_and(|(_, first, _)| y == first));
-        let r2 = match (constant, mse == 0.0) {
+    measure_source(model, &mut InMemory::new(data), task)
+}
+
+/// [`measure`] for rows that come in blocks.
+///
+/// # Errors
+/// As [`measure`], and what reading the rows meets.
+pub fn measure_source<T: Scalar>(model: &Linear<T>, source: &mut dyn RowSource<T>, task: Task) -> Result<Metrics> {
+    if source.feature_names().len() != model.inputs() {
+        let rows = source.rows();
+        return Err(Error::shape("features", &[rows, model.inputs()], &[rows, source.feature_names().len()]));
+    }
+    let mut tally = Tally::new(task, model.outputs());
+    source.each_block(&mut |data, rows| {
+        let starts: Vec<usize> = (0..rows.len()).step_by(CHUNK).collect();
+        let chunk = |&start: &usize| Tally::of(model, data, rows.part(start, start + CHUNK), task);
+        // In the order of the rows, whoever counted them.
+        let tallies: Vec<Tally> = starts.par_iter().map(chunk).collect();
+        tallies.iter().for_each(|chunk| tally.add(chunk));
+        Ok(())
+    })?;
+    Ok(tally.metrics(task))
+}
+
+/// Rows that one thread counts together.
+const CHUNK: usize = 4096;
+
+/// What is counted of some rows.
+struct Tally {
+    weight: f64,
+    /// Of regression: sums of squared and of absolute errors.
+    squared: f64,
+    absolute: f64,
+    /// The mean of the targets, and the sum of their squared deviations from it.
+    mean: f64,
+    deviation: f64,
+    /// Of classes.
+    log_loss: f64,
+    correct: f64,
+    confusion: Vec<Vec<u64>>,
+}
+
+impl Tally {
+    fn new(task: Task, outputs: usize) -> Self {
+        let classes = match task {
+            Task::Regression => 0,
+            Task::Binary => 2,
+            Task::Multiclass => outputs,
+        };
+        Tally {
+            weight: 0.0,
+            squared: 0.0,
+            absolute: 0.0,
+            mean: 0.0,
+            deviation: 0.0,
+            log_loss: 0.0,
+            correct: 0.0,
+            confusion: vec![vec![0; classes]; classes],
+        }
+    }
+
+    fn of<T: Scalar>(model: &Linear<T>, data: &Dataset<T>, rows: RowIndex<'_>, task: Task) -> Self {
+        let mut tally = Tally::new(task, model.outputs());
+        let outputs = model.outputs();
+        let mut logits = vec![T::zero(); rows.len() * outputs];
+        let features = data.features();
+        let matrix = features.to_slice().expect("kept in standard layout");
+        model.forward_rows(&Rows::new(matrix, features.ncols(), rows), &mut logits);
+        let targets = data.targets();
+        for (row, logits) in rows.iter().zip(logits.chunks_exact(outputs)) {
+            let weight = data.weight(row).as_f64();
+            match targets.row(row) {
+                Target::Values(values) if task == Task::Regression => {
+                    tally.number(logits[0].as_f64(), values[0].as_f64(), weight);
+                }
+                Target::Values(values) => tally.class(task, logits, usize::from(values[0] > T::from_f64(0.5)), weight),
+                Target::Class(class) => tally.class(task, logits, class, weight),
+            }
+        }
+        tally
+    }
+
+    fn number(&mut self, predicted: f64, target: f64, weight: f64) {
+        let error = predicted - target;
+        self.squared += weight * error * error;
+        self.absolute += weight * error.abs();
+        self.deviate(target, weight, 0.0);
+    }
+
+    fn class<T: Scalar>(&mut self, task: Task, logits: &[T], truth: usize, weight: f64) {
+        // From the logits: the logarithm of a probability that underflowed to 0 would be infinite.
+        let (predicted, nll) = match task {
+            Task::Binary => {
+                let towards = if truth == 1 { -logits[0] } else { logits[0] };
+                (usize::from(logits[0] > T::zero()), kernels::softplus(towards))
+            }
+            _ => (index_of_largest(logits), kernels::log_sum_exp(logits) - logits[truth]),
+        };
+        self.confusion[truth][predicted] += 1;
+        self.correct += if truth == predicted { weight } else { 0.0 };
+        self.log_loss += weight * nll.as_f64();
+        self.weight += weight;
+    }
+
+    /// Adds targets of a mean, a weight, and a sum of squared deviations (Chan, Golub and LeVeque 1979). Equal targets
+    /// have no deviation, to the last bit.
+    fn deviate(&mut self, mean: f64, weight: f64, deviation: f64) {
+        if weight == 0.0 {
+            return;
+        }
+        let total = self.weight + weight;
+        let apart = mean - self.mean;
+        self.deviation += deviation + apart * apart * (self.weight * weight / total);
+        self.mean += apart * (weight / total);
+        self.weight = total;
+    }
+
+    fn add(&mut self, other: &Tally) {
+        self.squared += other.squared;
+        self.absolute += other.absolute;
+        self.log_loss += other.log_loss;
+        self.correct += other.correct;
+        self.deviate(other.mean, other.weight, other.deviation);
+        for (row, other) in self.confusion.iter_mut().zip(&other.confusion) {
+            for (count, other) in row.iter_mut().zip(other) {
+                *count += other;
+            }
+        }
+    }
+
+    fn metrics(self, task: Task) -> Metrics {
+        let total = self.weight;
+        if task != Task::Regression {
+            let (log_loss, accuracy) = (self.log_loss / total, self.correct / total);
+            return Metrics::Classification { log_loss, accuracy, confusion: self.confusion };
+        }
+        let mse = self.squared / total;
+        let r2 = match (self.deviation == 0.0, mse == 0.0) {
             (true, true) => 1.0,
             (true, false) => 0.0,
-            _ => 1.0 - mse / variance,
+            _ => 1.0 - self.squared / self.deviation,
         };
-        return Ok(Metrics::Regression { mse, rmse: mse.sqrt(), mae: mean(&|p, y| (p - y).abs()), r2 });
+        Metrics::Regression { mse, rmse: mse.sqrt(), mae: self.absolute / total, r2 }
     }
-    let classes = if task == Task::Binary { 2 } else { model.outputs() };
-    let mut confusion = vec![vec![0; classes]; classes];
-    let mut probabilities = vec![T::zero(); classes];
-    let (mut log_loss, mut correct) = (0.0, 0.0);
-    for (logits, target, weight) in rows() {
-        let truth = match target {
-            Target::Class(class) => class,
-            Target::Values(values) => usize::from(values[0] > T::from_f64(0.5)),
-        };
-        class_probabilities(task, logits, &mut probabilities);
-        let predicted = index_of_largest(&probabilities);
-        confusion[truth][predicted] += 1;
-        correct += if truth == predicted { weight } else { 0.0 };
-        // From the logits: the logarithm of a probability that underflowed to 0 would be infinite.
-        let nll = match task {
-            Task::Binary => kernels::softplus(if truth == 1 { -logits[0] } else { logits[0] }),
-            _ => kernels::log_sum_exp(logits) - logits[truth],
-        };
-        log_loss += weight * nll.as_f64();
-    }
-    Ok(Metrics::Classification { log_loss: log_loss / total, accuracy: correct / total, confusion })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::model::{Linear, Model};
 use crate::scalar::Scalar;
 
 pub use file::SavedPredictor;
-pub use metrics::{Metrics, measure};
+pub use metrics::{Metrics, measure, measure_source};
 
 /// A linear model in the data's own units, with the schema of the files it was trained on.
 #[derive(Debug, Clone)]

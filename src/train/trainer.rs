@@ -58,12 +58,12 @@ impl<'a, T: Scalar> Trainer<'a, T> {
 
     /// Rows to measure the loss on after each epoch. Default: none.
     pub fn validation(self, data: &'a Dataset<T>) -> Self {
-        self.validation_source(InMemory::new(data))
+        self.validation_source(Box::new(InMemory::new(data)))
     }
 
     /// The same for rows that come in blocks.
-    pub fn validation_source(mut self, source: impl RowSource<T> + 'a) -> Self {
-        self.validation = Some(Box::new(source));
+    pub fn validation_source(mut self, source: Box<dyn RowSource<T> + 'a>) -> Self {
+        self.validation = Some(source);
         self
     }
 
