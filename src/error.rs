@@ -165,6 +165,16 @@ pub enum ErrorKind {
         /// The remedy, or empty.
         help: String,
     },
+    /// A cache of rows that cannot be used.
+    #[error("{}: {what}{}", path.display(), help_line(.help))]
+    CacheFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// The remedy, or empty.
+        help: String,
+    },
     /// A file that could not be read or written.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {

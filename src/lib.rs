@@ -39,7 +39,8 @@
 //!
 //! # A tour
 //!
-//! - [`data`]: a CSV [`Table`](data::Table), the [`Schema`](data::Schema) inferred from it, the [`Dataset`] it becomes.
+//! - [`data`]: a CSV [`Table`](data::Table), the [`Schema`](data::Schema) inferred from it, the [`Dataset`] it becomes; a
+//!   [`RowCache`](data::RowCache) for files larger than memory.
 //! - [`loss`]: [`Mse`], [`Huber`], [`CrossEntropy`], [`BinaryCrossEntropy`], and the trait for your own.
 //! - [`model`]: [`Linear`], and the trait for your own.
 //! - [`optim`]: [`Sgd`] as PyTorch defines it, clipping, schedules.

@@ -20,6 +20,12 @@ pub trait Scalar: Element + ScalarOperand + Debug + Display {
     /// If there are more or fewer.
     fn from_little_endian(bytes: &[u8]) -> Self;
 
+    /// Appends the bytes of each value, the least significant first.
+    fn write_bytes(values: &[Self], bytes: &mut Vec<u8>);
+
+    /// Appends the value of each few bytes, the least significant first; fewer at the end are left out.
+    fn read_bytes(bytes: &[u8], values: &mut Vec<Self>);
+
     /// The nearest value to a decimal number, infinite where it is too large; `None` for other text.
     fn parse_decimal(text: &str) -> Option<Self>;
 
@@ -37,6 +43,19 @@ impl Scalar for f32 {
 
     fn from_little_endian(bytes: &[u8]) -> Self {
         f32::from_le_bytes(bytes.try_into().expect("as many bytes as the type has"))
+    }
+
+    fn write_bytes(values: &[Self], bytes: &mut Vec<u8>) {
+        let start = bytes.len();
+        bytes.resize(start + size_of_val(values), 0);
+        for (bytes, value) in bytes[start..].chunks_exact_mut(size_of::<Self>()).zip(values) {
+            bytes.copy_from_slice(&value.to_le_bytes());
+        }
+    }
+
+    fn read_bytes(bytes: &[u8], values: &mut Vec<Self>) {
+        let value = |bytes: &[u8]| Self::from_le_bytes(bytes.try_into().expect("as many bytes as the type has"));
+        values.extend(bytes.chunks_exact(size_of::<Self>()).map(value));
     }
 
     fn parse_decimal(text: &str) -> Option<Self> {
@@ -57,6 +76,19 @@ impl Scalar for f64 {
 
     fn from_little_endian(bytes: &[u8]) -> Self {
         f64::from_le_bytes(bytes.try_into().expect("as many bytes as the type has"))
+    }
+
+    fn write_bytes(values: &[Self], bytes: &mut Vec<u8>) {
+        let start = bytes.len();
+        bytes.resize(start + size_of_val(values), 0);
+        for (bytes, value) in bytes[start..].chunks_exact_mut(size_of::<Self>()).zip(values) {
+            bytes.copy_from_slice(&value.to_le_bytes());
+        }
+    }
+
+    fn read_bytes(bytes: &[u8], values: &mut Vec<Self>) {
+        let value = |bytes: &[u8]| Self::from_le_bytes(bytes.try_into().expect("as many bytes as the type has"));
+        values.extend(bytes.chunks_exact(size_of::<Self>()).map(value));
     }
 
     fn parse_decimal(text: &str) -> Option<Self> {

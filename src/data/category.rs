@@ -1,6 +1,7 @@
 //! Cells as categories: by their texts, and numbers by their shortest forms, so that `1` and `1.0` are one.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::csv::{CellContent, Table};
 use crate::scalar::Scalar;
@@ -29,18 +30,19 @@ const FEW: usize = 16;
 
 /// How often each category occurs.
 #[derive(Debug)]
-pub(crate) struct Tally<'a, T> {
-    texts: &'a [String],
+pub(crate) struct Tally<T> {
+    texts: Arc<Vec<String>>,
     text_counts: Vec<usize>,
     few_numbers: Vec<(u64, T, usize)>,
     more_numbers: HashMap<u64, (T, usize)>,
+    most_numbers: usize,
 }
 
-impl<'a, T: Scalar> Tally<'a, T> {
-    /// For cells of a column with these texts.
-    pub(crate) fn new(texts: &'a [String]) -> Self {
+impl<T: Scalar> Tally<T> {
+    /// For cells of a column with these texts. More numbers than `most_numbers` are not told apart.
+    pub(crate) fn new(texts: Arc<Vec<String>>, most_numbers: usize) -> Self {
         let text_counts = vec![0; texts.len()];
-        Tally { texts, text_counts, few_numbers: Vec::new(), more_numbers: HashMap::new() }
+        Tally { texts, text_counts, few_numbers: Vec::new(), more_numbers: HashMap::new(), most_numbers }
     }
 
     /// Counts a cell; one that is missing is none.
@@ -48,32 +50,44 @@ impl<'a, T: Scalar> Tally<'a, T> {
         match cell {
             CellContent::Missing => {}
             CellContent::Text(code) => self.text_counts[code as usize] += 1,
-            CellContent::Number(value) => {
-                let key = bits(value);
-                if let Some((_, _, count)) = self.few_numbers.iter_mut().find(|(other, ..)| *other == key) {
-                    *count += 1;
-                } else if self.few_numbers.len() < FEW {
-                    self.few_numbers.push((key, value, 1));
-                } else {
-                    self.more_numbers.entry(key).or_insert((value, 0)).1 += 1;
-                }
-            }
+            CellContent::Number(value) => self.add_number(value, 1),
         }
     }
 
-    /// How many different numbers there are.
-    pub(crate) fn numbers(&self) -> usize {
-        self.few_numbers.len() + self.more_numbers.len()
+    fn add_number(&mut self, value: T, count: usize) {
+        let key = bits(value);
+        if let Some((_, _, all)) = self.few_numbers.iter_mut().find(|(other, ..)| *other == key) {
+            *all += count;
+        } else if self.few_numbers.len() < FEW {
+            self.few_numbers.push((key, value, count));
+        } else if !self.is_over() {
+            self.more_numbers.entry(key).or_insert((value, 0)).1 += count;
+        }
     }
 
-    /// The categories and how often they occur.
-    pub(crate) fn counts(&self) -> HashMap<String, usize> {
+    /// Adds what was counted in other rows of the column.
+    pub(crate) fn merge(&mut self, other: &Tally<T>) {
+        self.text_counts.iter_mut().zip(&other.text_counts).for_each(|(count, more)| *count += more);
+        let few = other.few_numbers.iter().map(|&(_, value, count)| (value, count));
+        few.chain(other.more_numbers.values().copied()).for_each(|(value, count)| self.add_number(value, count));
+    }
+
+    /// Whether there are more numbers than are told apart.
+    pub(crate) fn is_over(&self) -> bool {
+        self.few_numbers.len() + self.more_numbers.len() > self.most_numbers
+    }
+
+    /// The categories and how often they occur; `None` if there were more numbers than are told apart.
+    pub(crate) fn counts(&self) -> Option<HashMap<String, usize>> {
+        if self.is_over() {
+            return None;
+        }
         let few = self.few_numbers.iter().map(|(_, value, count)| (number_text(*value), *count));
         let more = self.more_numbers.values().map(|(value, count)| (number_text(*value), *count));
         let texts = self.texts.iter().cloned().zip(self.text_counts.iter().copied()).filter(|(_, count)| *count > 0);
         let mut counts = HashMap::new();
         few.chain(more).chain(texts).for_each(|(text, count)| *counts.entry(text).or_insert(0) += count);
-        counts
+        Some(counts)
     }
 }
 
@@ -125,15 +139,29 @@ mod tests {
 
     #[test]
     fn numbers_of_one_value_are_one_category_however_many_there_are() {
-        let texts = ["a".to_owned(), "1".to_owned()];
-        let mut tally = Tally::new(&texts);
+        let texts = Arc::new(vec!["a".to_owned(), "1".to_owned()]);
+        let mut tally = Tally::new(Arc::clone(&texts), usize::MAX);
         for value in (0..40).map(f64::from).chain([0.0, -0.0, 39.0]) {
             tally.add(CellContent::Number(value));
         }
         [CellContent::Text(0), CellContent::Missing].into_iter().for_each(|cell| tally.add(cell));
-        let counts = tally.counts();
-        assert_eq!((tally.numbers(), counts.len()), (40, 41));
+        let mut twice = Tally::new(texts, usize::MAX);
+        (0..2).for_each(|_| twice.merge(&tally));
+        let counts = tally.counts().unwrap();
+        assert!(twice.counts().unwrap().iter().all(|(text, count)| *count == 2 * counts[text]));
+        assert_eq!(counts.len(), 41);
         assert_eq!((counts["0"], counts["39"], counts["7"], counts["a"]), (3, 2, 1, 1));
+    }
+
+    #[test]
+    fn more_numbers_than_are_of_use_are_not_counted() {
+        for most in [0, 5, FEW, 30] {
+            let mut tally = Tally::new(Arc::default(), most);
+            (0..most).for_each(|n| tally.add(CellContent::Number(n as f64)));
+            assert_eq!(tally.counts().map(|counts| counts.len()), Some(most));
+            tally.add(CellContent::Number(-1.0));
+            assert!(tally.is_over() && tally.counts().is_none());
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use ndarray::{Array2, ArrayView2, Axis};
 
 use super::csv::RowLines;
+use super::encode::EncodedRows;
+use super::labels::TargetColumn;
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::loss::Targets;
 use crate::scalar::Scalar;
@@ -127,6 +129,37 @@ impl<T: Scalar> Dataset<T> {
             self.check_weights(weights)?;
         }
         Ok(std::mem::replace(&mut self.weights, weights))
+    }
+
+    /// The rows of a file that were encoded, with these features and at least one row.
+    pub(crate) fn from_encoded(rows: EncodedRows<T>, feature_names: Vec<String>, file: &str) -> Result<Self> {
+        let EncodedRows { features, targets, weights, lines } = rows;
+        check_rows(lines.len())?;
+        let features =
+            Array2::from_shape_vec((lines.len(), feature_names.len()), features).expect("features in each row");
+        debug_assert!(check_finite(&features).is_ok());
+        let targets = match targets {
+            TargetColumn::Values(values) => {
+                TargetData::Values(Array2::from_shape_vec((lines.len(), 1), values).expect("one value a row"))
+            }
+            TargetColumn::Classes(classes) => TargetData::Classes(classes),
+        };
+        let origin = Some(Origin { file: file.to_owned(), lines });
+        let target_name = "target".to_owned();
+        Ok(Dataset { features, targets, weights, feature_names, target_name, origin })
+    }
+
+    /// The rows' memory, to use again.
+    pub(crate) fn into_encoded(self) -> EncodedRows<T> {
+        EncodedRows {
+            features: self.features.into_raw_vec_and_offset().0,
+            targets: match self.targets {
+                TargetData::Values(values) => TargetColumn::Values(values.into_raw_vec_and_offset().0),
+                TargetData::Classes(classes) => TargetColumn::Classes(classes),
+            },
+            weights: self.weights,
+            lines: self.origin.map(|origin| origin.lines).unwrap_or_default(),
+        }
     }
 
     /// Says which file the rows came from, and the line of each, `[rows]`, for messages.

@@ -1,5 +1,9 @@
 //! Which rows of a table are used.
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
 use super::csv::Table;
 use super::schema::Missing;
 use crate::scalar::Scalar;
@@ -7,10 +11,10 @@ use crate::scalar::Scalar;
 /// The rows of a table that are used, in their order.
 #[derive(Debug, Clone)]
 pub(crate) enum KeptRows {
-    /// All of this many.
-    All(usize),
+    /// Those from one to before another.
+    Range(Range<usize>),
     /// These.
-    Some(Vec<u32>),
+    These(Vec<u32>),
 }
 
 impl KeptRows {
@@ -18,35 +22,53 @@ impl KeptRows {
     pub(crate) fn of<T: Scalar>(table: &Table<T>, needed: &[usize], missing: Missing) -> Self {
         let gaps = || needed.iter().flat_map(|&column| table.column(column).missing_rows());
         if missing != Missing::Drop || gaps().next().is_none() {
-            return KeptRows::All(table.rows());
+            return KeptRows::Range(0..table.rows());
         }
         let mut keep = vec![true; table.rows()];
         gaps().for_each(|row| keep[row] = false);
-        KeptRows::Some((0..table.rows() as u32).filter(|&row| keep[row as usize]).collect())
+        KeptRows::These((0..table.rows() as u32).filter(|&row| keep[row as usize]).collect())
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         match self {
-            KeptRows::All(rows) => *rows,
-            KeptRows::Some(rows) => rows.len(),
+            KeptRows::Range(rows) => rows.len(),
+            KeptRows::These(rows) => rows.len(),
         }
     }
 
     /// The row of the table that is kept as this one.
     pub(crate) fn row(&self, index: usize) -> usize {
         match self {
-            KeptRows::All(_) => index,
-            KeptRows::Some(rows) => rows[index] as usize,
+            KeptRows::Range(rows) => rows.start + index,
+            KeptRows::These(rows) => rows[index] as usize,
         }
     }
 
-    /// Whether a row is kept.
-    pub(crate) fn contains(&self, row: usize) -> bool {
+    /// As which a row is kept, if it is.
+    pub(crate) fn index(&self, row: usize) -> Option<usize> {
         match self {
-            KeptRows::All(rows) => row < *rows,
-            KeptRows::Some(rows) => rows.binary_search(&(row as u32)).is_ok(),
+            KeptRows::Range(rows) => rows.contains(&row).then(|| row - rows.start),
+            KeptRows::These(rows) => rows.binary_search(&(row as u32)).ok(),
         }
+    }
+
+    /// Those kept as these.
+    pub(crate) fn part(&self, indices: Range<usize>) -> KeptRows {
+        match self {
+            KeptRows::Range(rows) => KeptRows::Range(rows.start + indices.start..rows.start + indices.end),
+            KeptRows::These(rows) => KeptRows::These(rows[indices].to_vec()),
+        }
+    }
+
+    /// What `work` makes of parts of the rows, in the rows' order. Many rows are shared among threads.
+    pub(crate) fn in_parts<R: Send>(&self, work: impl Fn(&KeptRows) -> R + Sync) -> Vec<R> {
+        const PART: usize = 1 << 16;
+        if self.len() <= PART {
+            return vec![work(self)];
+        }
+        let parts = (0..self.len().div_ceil(PART)).into_par_iter();
+        parts.map(|part| work(&self.part(part * PART..self.len().min((part + 1) * PART)))).collect()
     }
 
     /// The rows, in ascending order.

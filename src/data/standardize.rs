@@ -1,10 +1,13 @@
 //! Standardising: every feature to mean 0 and standard deviation 1, and back into a model's weights.
 
+use std::ops::ControlFlow;
+
 use ndarray::{Array1, Array2};
 use rayon::prelude::*;
 
 use super::dataset::Dataset;
 use super::moments::{Moments, block_rows};
+use super::rows::{Order, Pass, RowSource};
 use crate::error::{Error, Result};
 use crate::model::Linear;
 use crate::scalar::Scalar;
@@ -32,22 +35,41 @@ impl Standardizer {
 
     fn measure<T: Scalar>(data: &Dataset<T>, centred: bool) -> Self {
         let width = data.features().ncols();
-        if width == 0 {
-            return Standardizer { shift: Vec::new(), factor: Vec::new() };
-        }
-        // The blocks and the order they are added in do not depend on the threads, so the bits do not either.
-        let size = block_rows(width) * width;
-        let blocks: Vec<Moments> = if data.all_features().len() <= size {
-            vec![Moments::of(data.all_features(), width)]
-        } else {
-            data.all_features().par_chunks(size).map(|block| Moments::of(block, width)).collect()
-        };
-        let moments = blocks.into_iter().reduce(Moments::with).expect("a data set has rows");
-        Standardizer::of_moments(&moments, centred, T::epsilon().as_f64())
+        let moments = moments_of_blocks(data.all_features(), width).into_iter().reduce(Moments::with);
+        Standardizer::of_moments(moments, centred, T::epsilon().as_f64())
     }
 
-    /// From what is known of the features; see [`Moments::factors`].
-    pub(crate) fn of_moments(moments: &Moments, centred: bool, epsilon: f64) -> Self {
+    /// As [`fit`](Standardizer::fit) for rows that are not all in memory, and with the same result to the bit.
+    ///
+    /// # Errors
+    /// Those of the rows.
+    pub fn fit_rows<T: Scalar>(rows: &mut dyn RowSource<T>) -> Result<Self> {
+        Standardizer::measure_rows(rows, true)
+    }
+
+    /// As [`fit_without_shift`](Standardizer::fit_without_shift) for rows that are not all in memory.
+    ///
+    /// # Errors
+    /// Those of the rows.
+    pub fn fit_rows_without_shift<T: Scalar>(rows: &mut dyn RowSource<T>) -> Result<Self> {
+        Standardizer::measure_rows(rows, false)
+    }
+
+    fn measure_rows<T: Scalar>(rows: &mut dyn RowSource<T>, centred: bool) -> Result<Self> {
+        let width = rows.feature_names().len();
+        let mut moments: Option<Moments> = None;
+        let pass = Pass { order: Order::File, multiple: block_rows(width) };
+        rows.visit(pass, &mut |data, _| {
+            let blocks = moments_of_blocks(data.all_features(), width);
+            moments = moments.take().into_iter().chain(blocks).reduce(Moments::with);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(Standardizer::of_moments(moments, centred, T::epsilon().as_f64()))
+    }
+
+    /// From what is known of the features, if there are any; see [`Moments::factors`].
+    fn of_moments(moments: Option<Moments>, centred: bool, epsilon: f64) -> Self {
+        let Some(moments) = moments else { return Standardizer { shift: Vec::new(), factor: Vec::new() } };
         let factor = moments.factors(centred, epsilon);
         let shift = if centred { moments.means() } else { vec![0.0; factor.len()] };
         Standardizer { shift, factor }
@@ -67,25 +89,23 @@ impl Standardizer {
             let found = data.features().dim();
             return Err(Error::shape("features", &[found.0, self.factor.len()], &[found.0, found.1]));
         }
-        let width = self.factor.len();
-        if width == 0 {
-            return Ok(());
-        }
-        let block = |block: &mut [T]| {
-            for row in block.chunks_exact_mut(width) {
-                for ((x, shift), factor) in row.iter_mut().zip(&self.shift).zip(&self.factor) {
-                    *x = T::from_f64((x.as_f64() - shift) * factor);
-                }
-            }
-        };
-        let size = block_rows(width) * width;
+        let size = block_rows(self.factor.len()) * self.factor.len();
         let all = data.all_features_mut();
         if all.len() <= size {
-            block(all)
+            self.apply_to(all);
         } else {
-            all.par_chunks_mut(size).for_each(block)
+            all.par_chunks_mut(size).for_each(|block| self.apply_to(block));
         }
         Ok(())
+    }
+
+    /// Standardises whole rows of features in place.
+    pub(crate) fn apply_to<T: Scalar>(&self, rows: &mut [T]) {
+        for row in rows.chunks_exact_mut(self.factor.len().max(1)) {
+            for ((x, shift), factor) in row.iter_mut().zip(&self.shift).zip(&self.factor) {
+                *x = T::from_f64((x.as_f64() - shift) * factor);
+            }
+        }
     }
 
     /// The model that gives on the data's own units what `model` gives on standardised ones.
@@ -106,6 +126,19 @@ impl Standardizer {
             })
         });
         Linear::from_parts(folded.mapv(T::from_f64), bias)
+    }
+}
+
+/// The moments of each block of rows. The blocks do not depend on the threads, and if they are put together in their
+/// order the bits do not either.
+fn moments_of_blocks<T: Scalar>(features: &[T], width: usize) -> Vec<Moments> {
+    let size = block_rows(width) * width;
+    if features.is_empty() {
+        Vec::new()
+    } else if features.len() <= size {
+        vec![Moments::of(features, width)]
+    } else {
+        features.par_chunks(size).map(|block| Moments::of(block, width)).collect()
     }
 }
 

@@ -13,7 +13,7 @@ use super::report::Report;
 use super::stopping::{Stopping, restore, snapshot};
 use super::sums::{Accumulator, Problem};
 use super::watch::{WarningCounts, Watch};
-use crate::data::{Dataset, InMemory, Order, RowSource};
+use crate::data::{Dataset, InMemory, Order, Pass, RowSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::RowIndex;
 use crate::loss::{Loss, LossSum};
@@ -168,7 +168,7 @@ where
     M: Model<T> + ?Sized,
     L: Loss<T> + ?Sized,
 {
-    source.visit(Order::File, &mut |data, _| check_block(data, model, loss).map(ControlFlow::Break))
+    source.visit(Pass::FILE, &mut |data, _| check_block(data, model, loss).map(ControlFlow::Break))
 }
 
 fn check_block<T, M, L>(data: &Dataset<T>, model: &M, loss: &L) -> Result<()>
@@ -335,7 +335,7 @@ where
         let mut interrupted = false;
         // Rows of the epoch that were visited, and those among them that wait for the rest of their effective batch.
         let (mut visited, mut waiting) = (0, 0);
-        source.visit(order, &mut |data, rows| {
+        source.visit(Pass { order, multiple: batch }, &mut |data, rows| {
             if self.epoch == 1 {
                 check_block(data, &*self.model, self.loss)?;
             }

@@ -6,7 +6,7 @@ use super::super::curvature::{curvature_of, row_bound};
 use super::super::event::{EpochEvent, RunWarning, StepEvent, StopReason};
 use super::super::watch::{EpochFacts, Sign, still_falling};
 use super::{Clip, Run};
-use crate::data::{Order, RowSource};
+use crate::data::{Pass, RowSource};
 use crate::error::Result;
 use crate::loss::{Loss, Target};
 use crate::model::Model;
@@ -198,7 +198,7 @@ where
     fn all_right(&self, source: &mut dyn RowSource<T>) -> Result<bool> {
         let mut logits = vec![T::zero(); self.model.outputs()];
         let mut right = true;
-        source.visit(Order::File, &mut |data, rows| {
+        source.visit(Pass::FILE, &mut |data, rows| {
             let targets = data.targets();
             right = rows.iter().all(|row| {
                 self.model.forward_row(data.row(row), &mut logits);

@@ -1,6 +1,7 @@
 //! What a column of a table holds besides numbers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The code of a missing cell.
 pub(crate) const MISSING: u32 = u32::MAX;
@@ -54,20 +55,20 @@ impl Texts {
 /// What one column holds besides numbers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Column {
-    pub name: String,
     /// How many cells are numbers.
     pub numbers: usize,
     /// How many cells are missing.
     pub missing: usize,
     /// The different texts, in the order they were met.
-    pub texts: Vec<String>,
+    pub texts: Arc<Vec<String>>,
     /// Row and code of each cell that is not a number, in row order.
     others: Vec<(u32, u32)>,
 }
 
 impl Column {
-    pub(crate) fn named(name: String) -> Self {
-        Column { name, ..Column::default() }
+    /// Of a part of a table; how many numbers it has is not counted.
+    pub(crate) fn of_texts(texts: Arc<Vec<String>>) -> Self {
+        Column { texts, ..Column::default() }
     }
 
     /// Notes a cell that is not a number, [`MISSING`] or the code of a text, in a row after all noted before.
@@ -79,7 +80,7 @@ impl Column {
     /// Counts the numbers in all rows, and takes the texts.
     pub(crate) fn finish(&mut self, rows: usize, texts: Texts) {
         self.numbers = rows - self.others.len();
-        self.texts = texts.list;
+        self.texts = Arc::new(texts.list);
     }
 
     /// Row and code of each cell that is not a number, in row order.
@@ -101,5 +102,22 @@ impl Column {
     pub(crate) fn text_rows(&self) -> impl Iterator<Item = (usize, &str)> + '_ {
         let texts = self.others.iter().filter(|(_, code)| *code != MISSING);
         texts.map(|(row, code)| (*row as usize, self.texts[*code as usize].as_str()))
+    }
+}
+
+/// How far a walk down a column has come among the cells that are not numbers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cursor(Option<usize>);
+
+impl Cursor {
+    /// The code of the cell in this row, if it is not a number. Rows are asked for in ascending order.
+    pub(crate) fn seek(&mut self, column: &Column, row: usize) -> Option<u32> {
+        let others = column.others();
+        // A walk may begin anywhere.
+        let at = self.0.get_or_insert_with(|| others.partition_point(|(other, _)| (*other as usize) < row));
+        while others.get(*at).is_some_and(|(other, _)| (*other as usize) < row) {
+            *at += 1;
+        }
+        others.get(*at).filter(|(other, _)| *other as usize == row).map(|(_, code)| *code)
     }
 }

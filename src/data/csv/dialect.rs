@@ -1,5 +1,7 @@
 //! Finds a file's delimiter and header.
 
+use serde::{Deserialize, Serialize};
+
 use super::cell::parse_number;
 use super::lexer::{Lexer, Syntax};
 
@@ -10,7 +12,7 @@ const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 const SAMPLE: usize = 100;
 
 /// How a CSV file is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dialect {
     /// The byte between cells.
     pub delimiter: u8,

@@ -9,6 +9,16 @@ pub(crate) struct RowLines {
 }
 
 impl RowLines {
+    /// From the first row of each run and its line.
+    pub(crate) fn from_runs(runs: Vec<(u32, u64)>, rows: usize) -> Self {
+        RowLines { runs, rows }
+    }
+
+    /// The first row of each run of rows on consecutive lines, and its line.
+    pub(crate) fn runs(&self) -> &[(u32, u64)] {
+        &self.runs
+    }
+
     /// How many rows there are.
     pub(crate) fn len(&self) -> usize {
         self.rows

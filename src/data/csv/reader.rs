@@ -2,10 +2,12 @@
 
 use std::io::{Cursor, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::block::{Block, BlockReader};
 use super::cell::{DEFAULT_MISSING, MissingMarkers};
 use super::dialect::{Beginning, Dialect, detect_delimiter, detect_header, has_cell_of};
+use super::heading::Heading;
 use super::lexer::{Fault, Lexer};
 use super::source::{Buffer, Input, Source, open};
 use super::turns::in_turn;
@@ -47,10 +49,7 @@ const BLOCK: usize = 1 << 20;
 
 /// A CSV file whose rows are still to be read.
 pub(crate) struct Reader<'a> {
-    pub file: String,
-    pub dialect: Dialect,
-    /// The columns' names: those of the header, or `c1`, `c2`, ...
-    pub names: Vec<String>,
+    pub heading: Arc<Heading>,
     /// The length of the file in bytes, where it is known.
     pub length: Option<u64>,
     /// The line of the first record, whose cells all others must match in number.
@@ -113,11 +112,9 @@ impl<'a> Reader<'a> {
             let rest = Cursor::new(bytes[first.length..].to_vec());
             let input: Input<'a> = if whole { Box::new(rest) } else { Box::new(rest.chain(input)) };
             return Ok(Reader {
-                file: file.to_owned(),
-                dialect,
                 blocks: BlockReader::new(dialect.syntax(), markers, first.names.len()),
                 first_line: first.line,
-                names: first.names,
+                heading: Arc::new(Heading { file: file.to_owned(), dialect, names: first.names }),
                 length,
                 lines: first.lines,
                 source: Source::new(input, dialect.syntax(), BLOCK),
@@ -125,6 +122,11 @@ impl<'a> Reader<'a> {
                 threads: if whole { 1 } else { rayon::current_num_threads() },
             });
         }
+    }
+
+    /// Uses this many threads at most.
+    pub(crate) fn limit_threads(&mut self, threads: usize) {
+        self.threads = self.threads.min(threads);
     }
 
     /// Reads blocks of this many bytes on as many threads, which changes nothing that is read.
@@ -141,17 +143,18 @@ impl<'a> Reader<'a> {
     /// [`Io`](crate::ErrorKind::Io) or [`Data`](crate::ErrorKind::Data), whichever comes first in the file, or that of
     /// `take`.
     pub(crate) fn read<T: Scalar>(self, mut take: impl FnMut(&Block<T>, Before) -> Result<()> + Send) -> Result<()> {
-        let Reader { file, dialect, names, first_line, lines, blocks, mut source, threads, .. } = self;
+        let Reader { heading, first_line, lines, blocks, mut source, threads, .. } = self;
+        let Heading { file, dialect, names } = &*heading;
         let mut before = Before { rows: 0, lines };
-        let next = |bytes: &mut Buffer| source.next_block(bytes).map_err(|error| Error::io(&file, "read", error));
+        let next = |bytes: &mut Buffer| source.next_block(bytes).map_err(|error| Error::io(file, "read", error));
         let take = |block: &Block<T>| {
             if before.rows + block.rows() > u32::MAX as usize {
                 let line = before.lines + block.lines.line(u32::MAX as usize - before.rows);
                 let help = "train on a part of the file";
-                return Err(Error::data(Place::file(&file).at_line(line), "more than 4294967295 rows", help));
+                return Err(Error::data(Place::file(file).at_line(line), "more than 4294967295 rows", help));
             }
             if let Some(fault) = block.fault {
-                return Err(fault_error(&file, dialect, fault, before.lines, Some((first_line, names.len()))));
+                return Err(fault_error(file, *dialect, fault, before.lines, Some((first_line, names.len()))));
             }
             take(block, before)?;
             before.rows += block.rows();
@@ -159,7 +162,7 @@ impl<'a> Reader<'a> {
             Ok(())
         };
         in_turn(threads, next, |bytes: &Buffer, block| blocks.read(bytes, block), take)?;
-        if before.rows == 0 { Err(no_rows(&file, dialect)) } else { Ok(()) }
+        if before.rows == 0 { Err(no_rows(file, *dialect)) } else { Ok(()) }
     }
 }
 

@@ -47,7 +47,7 @@ fn in_blocks(bytes: &[u8], header: bool, size: usize, threads: usize) -> Picture
                 CellContent::Text(code) => format!("\"{}", column.texts[code as usize]),
             });
         }
-        columns.push((column.numbers, column.missing, column.texts.clone()));
+        columns.push((column.numbers, column.missing, column.texts.to_vec()));
     }
     Picture::Table { names, rows, columns }
 }
@@ -104,7 +104,8 @@ fn cell_by_cell(bytes: &[u8], header: bool) -> Picture {
         }
         None => {}
     }
-    let Some((_, first)) = records.first() else { return Picture::Error("a.csv: no rows".into()) };
+    let none = if header { "a.csv: a header, but no rows below it" } else { "a.csv: no rows" };
+    let Some((_, first)) = records.first() else { return Picture::Error(none.into()) };
     let name = |(c, cell): (usize, &String)| match cell.trim() {
         name if header && !name.is_empty() => name.to_owned(),
         _ => format!("c{}", c + 1),
@@ -135,7 +136,7 @@ fn cell_by_cell(bytes: &[u8], header: bool) -> Picture {
         rows.push((*line, row));
     }
     if rows.is_empty() {
-        return Picture::Error("a.csv: a header, but no rows below it".into());
+        return Picture::Error(none.into());
     }
     Picture::Table { names, rows, columns }
 }
@@ -191,7 +192,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(60000))]
 
     #[test]
     fn blocks_and_threads_change_nothing(

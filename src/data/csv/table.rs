@@ -1,10 +1,13 @@
 //! A CSV file in memory: numbers as one matrix, everything else beside it.
 
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::block::Block;
-use super::column::{CellContent, Column, MISSING, Texts};
+use super::column::{CellContent, Column, Cursor, MISSING, Texts};
 use super::dialect::Dialect;
+use super::heading::Heading;
 use super::lines::RowLines;
 use super::reader::{Before, CsvOptions, Reader};
 use crate::data::kept::KeptRows;
@@ -14,28 +17,11 @@ use crate::scalar::Scalar;
 /// A CSV file in memory.
 #[derive(Debug, Clone)]
 pub struct Table<T> {
-    file: String,
-    dialect: Dialect,
+    heading: Arc<Heading>,
     columns: Vec<Column>,
     /// `[rows, columns]`, row by row; NaN where the cell is not a number.
     numbers: Vec<T>,
     lines: RowLines,
-}
-
-/// How far a walk down a column has come among the cells that are not numbers.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Cursor(Option<usize>);
-
-impl Cursor {
-    /// The code of the cell in this row, among those of the cells that are not numbers. Rows are in ascending order.
-    fn seek(&mut self, others: &[(u32, u32)], row: usize) -> Option<u32> {
-        // A walk may begin anywhere.
-        let at = self.0.get_or_insert_with(|| others.partition_point(|(other, _)| (*other as usize) < row));
-        while others.get(*at).is_some_and(|(other, _)| (*other as usize) < row) {
-            *at += 1;
-        }
-        others.get(*at).filter(|(other, _)| *other as usize == row).map(|(_, code)| *code)
-    }
 }
 
 impl<T: Scalar> Table<T> {
@@ -61,30 +47,33 @@ impl<T: Scalar> Table<T> {
         let mut growing = Growing {
             numbers: Vec::new(),
             lines: RowLines::default(),
-            columns: reader.names.iter().cloned().map(Column::named).collect(),
-            texts: vec![Texts::default(); reader.names.len()],
+            columns: vec![Column::default(); reader.heading.names.len()],
+            texts: vec![Texts::default(); reader.heading.names.len()],
             length: reader.length,
         };
-        let (file, dialect) = (reader.file.clone(), reader.dialect);
-        reader.read(|block, before| {
-            growing.append(block, before);
-            Ok(())
-        })?;
+        let heading = Arc::clone(&reader.heading);
+        reader.read(|block, before| growing.append(block, before).map_err(|bytes| too_large(&heading, bytes)))?;
         let Growing { numbers, lines, mut columns, texts, .. } = growing;
         for (column, texts) in columns.iter_mut().zip(texts) {
             column.finish(lines.len(), texts);
         }
-        Ok(Table { file, dialect, columns, numbers, lines })
+        Ok(Table { heading, columns, numbers, lines })
+    }
+
+    /// Some rows of a file: `columns` and `numbers` are those of the heading's names.
+    pub(crate) fn from_parts(heading: Arc<Heading>, columns: Vec<Column>, numbers: Vec<T>, lines: RowLines) -> Self {
+        debug_assert_eq!((columns.len(), numbers.len()), (heading.names.len(), lines.len() * columns.len()));
+        Table { heading, columns, numbers, lines }
     }
 
     /// What messages call the file.
     pub fn file(&self) -> &str {
-        &self.file
+        &self.heading.file
     }
 
     /// How the file is written.
     pub fn dialect(&self) -> Dialect {
-        self.dialect
+        self.heading.dialect
     }
 
     /// The number of rows.
@@ -94,7 +83,7 @@ impl<T: Scalar> Table<T> {
 
     /// The columns' names, in the file's order: those of the header, or `c1`, `c2`, ...
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.columns.iter().map(|column| column.name.as_str())
+        self.heading.names.iter().map(String::as_str)
     }
 
     /// How many cells of each column are missing, in the file's order.
@@ -112,34 +101,21 @@ impl<T: Scalar> Table<T> {
     /// # Errors
     /// [`Data`](crate::ErrorKind::Data) if there is none, or more than one.
     pub fn column_named(&self, name: &str) -> Result<usize> {
-        let mut found = self.names().enumerate().filter(|(_, n)| *n == name).map(|(c, _)| c);
-        match (found.next(), found.next()) {
-            (Some(column), None) => Ok(column),
-            (Some(_), Some(_)) => Err(self.duplicate(name)),
-            (None, _) => {
-                let place = Place::file(&self.file);
-                let unnamed =
-                    if self.dialect.header { "" } else { " (taken without a header: if there is one, add --header)" };
-                let help = format!("the columns are {}{unnamed}", list(self.names()));
-                Err(Error::data(place, format!("there is no column \"{name}\""), help))
-            }
-        }
+        self.heading.column_named(name)
     }
 
-    /// The error for a name that more than one column has.
-    pub(crate) fn duplicate(&self, name: &str) -> Error {
-        let place = Place::file(&self.file).in_column(name);
-        Error::data(place, "two columns have this name", "rename one of them, or leave both out with --drop")
+    pub(crate) fn heading(&self) -> &Arc<Heading> {
+        &self.heading
     }
 
     pub(crate) fn column(&self, column: usize) -> &Column {
         &self.columns[column]
     }
 
-    /// A whole row's numbers, NaN where a cell is not a number.
-    fn row_numbers(&self, row: usize) -> &[T] {
+    /// The numbers of whole rows, NaN where a cell is not a number.
+    pub(crate) fn numbers_of(&self, rows: Range<usize>) -> &[T] {
         let width = self.columns.len();
-        &self.numbers[row * width..(row + 1) * width]
+        &self.numbers[rows.start * width..rows.end * width]
     }
 
     /// What each cell of a column holds, in row order.
@@ -151,18 +127,18 @@ impl<T: Scalar> Table<T> {
 
     /// What a cell holds. For each column there is a cursor, and rows are asked for in ascending order.
     pub(crate) fn cell(&self, row: usize, column: usize, cursor: &mut Cursor) -> CellContent<T> {
-        let others = self.columns[column].others();
-        match cursor.seek(others, row) {
+        match cursor.seek(&self.columns[column], row) {
             Some(code) => CellContent::of_code(code),
-            None => CellContent::Number(self.row_numbers(row)[column]),
+            None => CellContent::Number(self.numbers[row * self.columns.len() + column]),
         }
     }
 
     /// The lines of the rows kept.
     pub(crate) fn row_lines(&self, keep: &KeptRows) -> RowLines {
-        match keep {
-            KeptRows::All(_) => self.lines.clone(),
-            KeptRows::Some(rows) => rows.iter().map(|&row| self.lines.line(row as usize)).collect(),
+        if keep.len() == self.rows() {
+            self.lines.clone()
+        } else {
+            keep.iter().map(|row| self.lines.line(row)).collect()
         }
     }
 
@@ -211,7 +187,7 @@ impl<T: Scalar> Table<T> {
 
     /// The place of a cell.
     pub(crate) fn place(&self, row: usize, column: usize) -> Place {
-        Place::file(&self.file).at_line(self.lines.line(row)).in_column(&self.columns[column].name)
+        self.heading.column(column).at_line(self.lines.line(row))
     }
 }
 
@@ -227,11 +203,13 @@ struct Growing<T> {
 }
 
 impl<T: Scalar> Growing<T> {
-    fn append(&mut self, block: &Block<T>, before: Before) {
+    /// Adds a block; the bytes that are lacking if there is too little memory.
+    fn append(&mut self, block: &Block<T>, before: Before) -> std::result::Result<(), usize> {
         if let (0, Some(length)) = (before.rows, self.length) {
             // Room that is not used is never touched, and costs nothing.
             let blocks = length as f64 / block.bytes.max(1) as f64;
-            self.numbers.reserve_exact((block.numbers.len() as f64 * blocks * 1.02) as usize);
+            let numbers = (block.numbers.len() as f64 * blocks * 1.02) as usize;
+            self.numbers.try_reserve_exact(numbers).map_err(|_| numbers * size_of::<T>())?;
         }
         self.numbers.extend_from_slice(&block.numbers);
         self.lines.append(&block.lines, before.lines);
@@ -243,18 +221,13 @@ impl<T: Scalar> Growing<T> {
             let code = if other.code == MISSING { MISSING } else { codes[column][other.code as usize] };
             self.columns[column].note(before.rows as u32 + other.row, code);
         }
+        Ok(())
     }
 }
 
-/// Names in a row, the first twenty of them.
-pub(crate) fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    const SHOWN: usize = 20;
-    let count = names.len();
-    let mut list = names.take(SHOWN).collect::<Vec<_>>().join(", ");
-    if count > SHOWN {
-        list.push_str(&format!(" and {} more", count - SHOWN));
-    }
-    list
+fn too_large(heading: &Heading, bytes: usize) -> Error {
+    let what = format!("a table of {:.1} GB does not fit in memory", bytes as f64 / 1e9);
+    Error::data(heading.place(), what, "read fewer rows or columns, or train with --stream")
 }
 
 #[cfg(test)]

@@ -1,0 +1,114 @@
+//! Rows to train on, whether they are all in memory or not.
+
+use std::ops::ControlFlow;
+
+use super::dataset::Dataset;
+use super::order::permutation;
+use crate::error::Result;
+use crate::kernels::RowIndex;
+use crate::scalar::Scalar;
+
+/// In which order rows are visited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// As in the file.
+    File,
+    /// In a random order, a function of the rows, the seed and the epoch.
+    Shuffled {
+        /// The seed.
+        seed: u64,
+        /// The epoch, from 1.
+        epoch: usize,
+    },
+}
+
+/// How rows are visited once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pass {
+    /// In which order.
+    pub order: Order,
+    /// Each time but the last a multiple of so many rows is visited, if as many fit in memory: batches of this many rows
+    /// are then cut at the same places as in one list of all rows.
+    pub multiple: usize,
+}
+
+impl Pass {
+    /// In the file's order, cut anywhere.
+    pub const FILE: Pass = Pass { order: Order::File, multiple: 1 };
+}
+
+/// Rows that can be visited again and again.
+pub trait RowSource<T: Scalar> {
+    /// The number of rows.
+    fn rows(&self) -> usize;
+
+    /// The features' names.
+    fn feature_names(&self) -> &[String];
+
+    /// Visits each row once: calls `f` with rows in memory and the order to take them in, until all were visited or `f`
+    /// breaks off.
+    ///
+    /// # Errors
+    /// That of `f`, or one of reading the rows.
+    fn visit(&mut self, pass: Pass, f: &mut Visitor<'_, T>) -> Result<()>;
+
+    /// Visits each row once, in the file's order.
+    ///
+    /// # Errors
+    /// As [`visit`](RowSource::visit).
+    fn each_block(&mut self, f: &mut dyn FnMut(&Dataset<T>, RowIndex<'_>) -> Result<()>) -> Result<()> {
+        self.visit(Pass::FILE, &mut |data, rows| f(data, rows).map(ControlFlow::Continue))
+    }
+}
+
+/// What is done with rows in memory and the order to take them in.
+pub type Visitor<'a, T> = dyn FnMut(&Dataset<T>, RowIndex<'_>) -> Result<ControlFlow<()>> + 'a;
+
+/// The rows of a data set, all in memory: they are visited at once, shuffled as by [`permutation`].
+#[derive(Debug, Clone)]
+pub struct InMemory<'a, T> {
+    data: &'a Dataset<T>,
+    order: Vec<u32>,
+}
+
+impl<'a, T: Scalar> InMemory<'a, T> {
+    /// The rows of this data set.
+    pub fn new(data: &'a Dataset<T>) -> Self {
+        InMemory { data, order: Vec::new() }
+    }
+}
+
+impl<T: Scalar> RowSource<T> for InMemory<'_, T> {
+    fn rows(&self) -> usize {
+        self.data.rows()
+    }
+
+    fn feature_names(&self) -> &[String] {
+        self.data.feature_names()
+    }
+
+    fn visit(&mut self, pass: Pass, f: &mut Visitor<'_, T>) -> Result<()> {
+        let rows = match pass.order {
+            Order::File => RowIndex::Range { start: 0, len: self.data.rows() },
+            Order::Shuffled { seed, epoch } => {
+                permutation(&mut self.order, self.data.rows(), seed, epoch);
+                RowIndex::List(&self.order)
+            }
+        };
+        f(self.data, rows).map(drop)
+    }
+}
+
+impl<T: Scalar, S: RowSource<T> + ?Sized> RowSource<T> for &mut S {
+    fn rows(&self) -> usize {
+        (**self).rows()
+    }
+
+    fn feature_names(&self) -> &[String] {
+        (**self).feature_names()
+    }
+
+    fn visit(&mut self, pass: Pass, f: &mut Visitor<'_, T>) -> Result<()> {
+        (**self).visit(pass, f)
+    }
+}

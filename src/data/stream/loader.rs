@@ -1,0 +1,127 @@
+//! Fills buffers with the rows of a cache, in the order of a pass.
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::cache::{Chunk, RowCache};
+use super::share::Share;
+use crate::data::csv::RowLines;
+use crate::data::dataset::Dataset;
+use crate::data::encode::EncodedRows;
+use crate::data::kept::KeptRows;
+use crate::data::labels::TargetColumn;
+use crate::data::rows::Order;
+use crate::data::schema::Schema;
+use crate::data::standardize::Standardizer;
+use crate::error::Result;
+use crate::scalar::Scalar;
+
+/// Rows in memory, and the order to take them in. The memory is used again and again.
+#[derive(Debug)]
+pub(super) struct Buffer<T> {
+    pub data: Option<Dataset<T>>,
+    pub order: Vec<u32>,
+}
+
+/// Which rows are loaded, and how.
+#[derive(Debug)]
+pub(super) struct Loading<'a, T> {
+    pub cache: &'a RowCache<T>,
+    pub schema: &'a Schema,
+    pub feature_names: &'a [String],
+    pub share: Share,
+    pub standardizer: Option<&'a Standardizer>,
+    pub order: Order,
+    /// The rows of a buffer.
+    pub buffer_rows: usize,
+}
+
+/// The way of one pass through a cache.
+pub(super) struct Loader<'a, T> {
+    loading: Loading<'a, T>,
+    rng: Option<ChaCha8Rng>,
+    /// The chunks still to come, the next one last.
+    chunks: Vec<u32>,
+    current: Option<Current<T>>,
+    bytes: Vec<u8>,
+}
+
+/// A chunk that was read, and which of its rows are still to be loaded.
+struct Current<T> {
+    chunk: Chunk<T>,
+    rows: KeptRows,
+    next: usize,
+}
+
+impl<'a, T: Scalar> Loader<'a, T> {
+    pub(super) fn new(loading: Loading<'a, T>) -> Self {
+        let mut chunks: Vec<u32> = (0..loading.cache.chunk_count() as u32).rev().collect();
+        let mut rng = None;
+        if let Order::Shuffled { seed, epoch } = loading.order {
+            let rng = rng.insert(ChaCha8Rng::seed_from_u64(seed));
+            rng.set_stream(epoch as u64);
+            chunks.shuffle(rng);
+        }
+        Loader { loading, rng, chunks, current: None, bytes: Vec::new() }
+    }
+
+    /// Fills a buffer with the next rows; `false` if there are none.
+    pub(super) fn fill(&mut self, buffer: &mut Buffer<T>) -> Result<bool> {
+        let width = self.loading.feature_names.len();
+        let mut rows = buffer.data.take().map_or_else(empty, Dataset::into_encoded);
+        rows.features.clear();
+        rows.weights.iter_mut().for_each(Vec::clear);
+        rows.lines = RowLines::default();
+        match &mut rows.targets {
+            TargetColumn::Values(values) => values.clear(),
+            TargetColumn::Classes(classes) => classes.clear(),
+        }
+        rows.features.reserve_exact(self.loading.buffer_rows * width);
+        while rows.lines.len() < self.loading.buffer_rows {
+            if self.current.is_none() {
+                let Some(index) = self.chunks.pop() else { break };
+                self.current = Some(self.read(index as usize)?);
+            }
+            let Some(current) = &mut self.current else { break };
+            let count = (self.loading.buffer_rows - rows.lines.len()).min(current.rows.len() - current.next);
+            let part = current.rows.part(current.next..current.next + count);
+            self.loading.schema.append((&current.chunk.0, &current.chunk.1), &part, &mut rows)?;
+            current.next += count;
+            if current.next == current.rows.len() {
+                self.current = None;
+            }
+        }
+        let count = rows.lines.len();
+        if count == 0 {
+            return Ok(false);
+        }
+        if let Some(standardizer) = self.loading.standardizer {
+            standardizer.apply_to(&mut rows.features);
+        }
+        buffer.order.clear();
+        buffer.order.extend(0..count as u32);
+        if let Some(rng) = &mut self.rng {
+            buffer.order.shuffle(rng);
+        }
+        let (names, file) = (self.loading.feature_names.to_vec(), self.loading.cache.file());
+        buffer.data = Some(Dataset::from_encoded(rows, names, file)?.target_named(&self.loading.schema.target));
+        Ok(true)
+    }
+
+    fn read(&mut self, index: usize) -> Result<Current<T>> {
+        let cache = self.loading.cache;
+        let chunk = cache.chunk(index, &mut self.bytes)?;
+        let rows = self.loading.share.of_chunk(cache.first_row(index), chunk.1.rows());
+        Ok(Current { chunk, rows, next: 0 })
+    }
+}
+
+fn empty<T>() -> EncodedRows<T> {
+    EncodedRows {
+        features: Vec::new(),
+        targets: TargetColumn::Values(Vec::new()),
+        weights: None,
+        lines: RowLines::default(),
+    }
+}
