@@ -3,6 +3,8 @@
 //! Parameters start at zero, features are as they are in the file, rows stay in its order, weight decay covers the
 //! bias, a schedule ticks once a step.
 
+#[path = "common/levels.rs"]
+mod levels;
 #[path = "common/numbers.rs"]
 mod numbers;
 #[path = "common/steps.rs"]
@@ -18,6 +20,7 @@ use ndarray::{Array1, Array2, Axis, s};
 use serde::Deserialize;
 use serde_json::Value;
 
+use levels::on_every_level;
 use numbers::read_numbers;
 use steps::Steps;
 
@@ -268,36 +271,42 @@ fn by_trainer<T: Scalar>(case: &Trajectory, batch: usize, accumulate: usize, thr
 
 #[test]
 fn a_loop_written_by_hand_follows_every_trajectory_of_pytorch() {
-    for case in &reference().trajectories {
-        by_hand::<f64>(case).assert_follows(case, "by hand", "f64", tolerance::<f64>());
-        by_hand::<f32>(case).assert_follows(case, "by hand", "f32", tolerance::<f32>());
-    }
+    on_every_level(|| {
+        for case in &reference().trajectories {
+            by_hand::<f64>(case).assert_follows(case, "by hand", "f64", tolerance::<f64>());
+            by_hand::<f32>(case).assert_follows(case, "by hand", "f32", tolerance::<f32>());
+        }
+    });
 }
 
 #[test]
 fn the_trainer_follows_every_trajectory_of_pytorch() {
-    for case in &reference().trajectories {
-        by_trainer::<f64>(case, case.batch, 1, 1).assert_follows(case, "trainer", "f64", tolerance::<f64>());
-        by_trainer::<f32>(case, case.batch, 1, 1).assert_follows(case, "trainer", "f32", tolerance::<f32>());
-    }
+    on_every_level(|| {
+        for case in &reference().trajectories {
+            by_trainer::<f64>(case, case.batch, 1, 1).assert_follows(case, "trainer", "f64", tolerance::<f64>());
+            by_trainer::<f32>(case, case.batch, 1, 1).assert_follows(case, "trainer", "f32", tolerance::<f32>());
+        }
+    });
 }
 
 #[test]
 fn a_full_batch_in_three_micro_batches_follows_to_the_bit_on_any_number_of_threads() {
-    let reference = reference();
-    let full: Vec<&Trajectory> = reference.trajectories.iter().filter(|case| case.batch == 23).collect();
-    assert_eq!(full.len(), 21, "trajectories of the full batch");
-    for case in full {
-        let (double, single) = (by_trainer::<f64>(case, 23, 1, 1), by_trainer::<f32>(case, 23, 1, 1));
-        for threads in 1..=3 {
-            // 8 + 8 + 7 rows.
-            for (batch, accumulate) in [(8, 3), (23, 1)] {
-                let what = format!("{}: {batch} x {accumulate} rows, {threads} threads", case.name());
-                assert_eq!(by_trainer::<f64>(case, batch, accumulate, threads), double, "{what}, f64");
-                assert_eq!(by_trainer::<f32>(case, batch, accumulate, threads), single, "{what}, f32");
+    on_every_level(|| {
+        let reference = reference();
+        let full: Vec<&Trajectory> = reference.trajectories.iter().filter(|case| case.batch == 23).collect();
+        assert_eq!(full.len(), 21, "trajectories of the full batch");
+        for case in full {
+            let (double, single) = (by_trainer::<f64>(case, 23, 1, 1), by_trainer::<f32>(case, 23, 1, 1));
+            for threads in 1..=3 {
+                // 8 + 8 + 7 rows.
+                for (batch, accumulate) in [(8, 3), (23, 1)] {
+                    let what = format!("{}: {batch} x {accumulate} rows, {threads} threads", case.name());
+                    assert_eq!(by_trainer::<f64>(case, batch, accumulate, threads), double, "{what}, f64");
+                    assert_eq!(by_trainer::<f32>(case, batch, accumulate, threads), single, "{what}, f32");
+                }
             }
         }
-    }
+    });
 }
 
 /// A list of rows, or a list of numbers as one column.
@@ -347,10 +356,12 @@ fn assert_loss_is_pytorchs<T: Scalar>(case: &LossCase) {
 
 #[test]
 fn every_loss_and_its_gradient_are_pytorchs() {
-    for case in &reference().losses {
-        assert_loss_is_pytorchs::<f64>(case);
-        assert_loss_is_pytorchs::<f32>(case);
-    }
+    on_every_level(|| {
+        for case in &reference().losses {
+            assert_loss_is_pytorchs::<f64>(case);
+            assert_loss_is_pytorchs::<f32>(case);
+        }
+    });
 }
 
 fn assert_clips_as_pytorch<T: Scalar>(case: &ClipCase, index: usize) {
@@ -378,8 +389,10 @@ fn assert_clips_as_pytorch<T: Scalar>(case: &ClipCase, index: usize) {
 
 #[test]
 fn clipping_by_norm_leaves_what_pytorch_leaves() {
-    for (index, case) in reference().clip_grad_norm.iter().enumerate() {
-        assert_clips_as_pytorch::<f64>(case, index);
-        assert_clips_as_pytorch::<f32>(case, index);
-    }
+    on_every_level(|| {
+        for (index, case) in reference().clip_grad_norm.iter().enumerate() {
+            assert_clips_as_pytorch::<f64>(case, index);
+            assert_clips_as_pytorch::<f32>(case, index);
+        }
+    });
 }

@@ -19,6 +19,7 @@ mod predict;
 mod prepare;
 mod report;
 mod rows;
+mod stream;
 mod synth;
 mod train;
 

@@ -64,6 +64,11 @@ pub struct SourceInfo {
 /// The start of a name that asks for synthetic data.
 const SYNTHETIC: &str = "synthetic:";
 
+/// Whether a name asks for synthetic data.
+pub fn is_synthetic(data: &Path) -> bool {
+    data.to_string_lossy().starts_with(SYNTHETIC)
+}
+
 /// Reads a table: a CSV file, `-`, or `synthetic:NAME`.
 pub fn read_table<T: Scalar>(data: &Path, options: &CsvOptions, seed: u64) -> Result<Table<T>> {
     let name = data.to_string_lossy();
@@ -91,12 +96,11 @@ pub fn prepare<T: Scalar>(request: &Request<'_>) -> Result<Prepared<T>> {
     prepare_table(request, table, started)
 }
 
-/// The same for a table that was read, since `started`.
-pub fn prepare_table<T: Scalar>(request: &Request<'_>, table: Table<T>, started: Instant) -> Result<Prepared<T>> {
-    let SourceOptions { read, columns, model: model_options, .. } = request.source;
-    let csv = read.csv();
-    let role = Entry::<T>::find(&model_options.loss, TargetRole::Auto).map_or(TargetRole::Auto, |entry| entry.target);
-    let options = SchemaOptions {
+/// What the options say of the columns.
+pub fn schema_options<T: Scalar>(request: &Request<'_>) -> SchemaOptions {
+    let SourceOptions { read, columns, model, .. } = request.source;
+    let role = Entry::<T>::find(&model.loss, TargetRole::Auto).map_or(TargetRole::Auto, |entry| entry.target);
+    SchemaOptions {
         target: columns.target.clone(),
         features: columns.features.clone(),
         drop: columns.drop.clone(),
@@ -105,8 +109,14 @@ pub fn prepare_table<T: Scalar>(request: &Request<'_>, table: Table<T>, started:
         missing: columns.missing.into(),
         max_categories: columns.max_categories,
         target_role: role,
-        missing_markers: csv.missing_markers.clone(),
-    };
+        missing_markers: read.csv().missing_markers,
+    }
+}
+
+/// The same for a table that was read, since `started`.
+pub fn prepare_table<T: Scalar>(request: &Request<'_>, table: Table<T>, started: Instant) -> Result<Prepared<T>> {
+    let SourceOptions { read, columns, model: model_options, .. } = request.source;
+    let options = schema_options::<T>(request);
     let (schema, mut notes) = Schema::infer(&table, &options)?;
     let mut source = SourceInfo {
         file: table.file().to_owned(),
@@ -157,7 +167,7 @@ pub fn prepare_table<T: Scalar>(request: &Request<'_>, table: Table<T>, started:
         .standardizes()
         .then(|| if model_options.no_bias { Standardizer::fit_without_shift(&data) } else { Standardizer::fit(&data) });
     if let Some(standardizer) = &standardizer {
-        note_constants(standardizer, &data, &mut notes);
+        note_constants(standardizer, data.feature_names(), &mut notes);
         standardizer.apply(&mut data)?;
         if let Some(validation) = &mut validation {
             standardizer.apply(validation)?;
@@ -203,7 +213,7 @@ pub fn role_of(task: Task) -> TargetRole {
     }
 }
 
-fn new_model<T: Scalar>(schema: &Schema, options: &ModelOptions, request: &Request<'_>) -> Result<Linear<T>> {
+pub fn new_model<T: Scalar>(schema: &Schema, options: &ModelOptions, request: &Request<'_>) -> Result<Linear<T>> {
     let (inputs, outputs) = (schema.feature_names().len(), schema.outputs());
     if options.no_bias && inputs == 0 {
         return Err(Error::setting("--no-bias", "there are no feature columns, so nothing is left to train"));
@@ -229,8 +239,8 @@ fn check_weight<T: Scalar>(data: &Dataset<T>, what: &str, file: &str) -> Result<
     Err(Error::data(gradus::Place::file(file), what, "choose another --validation, or another --seed"))
 }
 
-fn note_constants<T: Scalar>(standardizer: &Standardizer, data: &Dataset<T>, notes: &mut Vec<String>) {
-    let names: Vec<&str> = standardizer.constant_features().map(|c| data.feature_names()[c].as_str()).collect();
+pub fn note_constants(standardizer: &Standardizer, names: &[String], notes: &mut Vec<String>) {
+    let names: Vec<&str> = standardizer.constant_features().map(|c| names[c].as_str()).collect();
     if names.is_empty() {
         return;
     }

@@ -23,6 +23,7 @@ use super::output::{Done, Failure, print, print_json, refuse_same_files};
 use super::prepare::{Prepared, Request, input_paths, prepare};
 use super::report;
 use super::rows::TrainingRows;
+use super::stream::{StreamOptions, prepare_stream};
 
 /// Fit a linear model to a CSV file, standard input (-) or synthetic data.
 ///
@@ -36,6 +37,8 @@ use super::rows::TrainingRows;
 pub struct Train {
     #[command(flatten)]
     source: SourceOptions,
+    #[command(flatten)]
+    stream: StreamOptions,
     #[command(flatten)]
     optimizer: OptimizerOptions,
     #[command(flatten)]
@@ -79,7 +82,11 @@ impl Train {
 
     fn run_with<T: Scalar>(&self) -> Done {
         let request = Request { source: &self.source, decay_bias: self.optimizer.decay_bias, seed: self.training.seed };
-        self.train(prepare::<T>(&request)?)
+        if self.stream.stream {
+            self.train(prepare_stream::<T>(&request, &self.stream)?)
+        } else {
+            self.train(prepare::<T>(&request)?)
+        }
     }
 
     fn train<T: Scalar, R: TrainingRows<T>>(&self, mut prepared: Prepared<T, R>) -> Done {

@@ -3,6 +3,7 @@
 use super::element::Element;
 use super::lanes::Lanes;
 use super::level::Kernel;
+use super::vector::FEW;
 
 /// The numbers of one SGD step of one parameter.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +24,11 @@ pub struct SgdUpdate<T> {
 
 /// One SGD step, in PyTorch's order. `buffer` is as long as the others, or empty without momentum.
 pub fn sgd_update<T: Element>(values: &mut [T], gradients: &[T], buffer: &mut [T], update: SgdUpdate<T>) {
-    T::run_sgd(SgdStep { values, gradients, buffer, update });
+    let step = SgdStep { values, gradients, buffer, update };
+    if step.values.len() <= FEW {
+        return step.each();
+    }
+    T::run_sgd(step);
 }
 
 pub struct SgdStep<'a, T> {
@@ -38,6 +43,13 @@ impl<T: Element> Kernel<T> for SgdStep<'_, T> {
 
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) {
+        self.each();
+    }
+}
+
+impl<T: Element> SgdStep<'_, T> {
+    #[inline(always)]
+    fn each(self) {
         let SgdUpdate { lr, sign, weight_decay, momentum, keep, nesterov } = self.update;
         if momentum == T::zero() {
             for (value, &gradient) in self.values.iter_mut().zip(self.gradients) {

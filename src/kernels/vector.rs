@@ -9,6 +9,9 @@ use super::level::Kernel;
 /// `sum a[i] * b[i]`. Both slices have one length.
 pub fn dot<T: Element>(a: &[T], b: &[T]) -> T {
     debug_assert_eq!(a.len(), b.len());
+    if a.len() <= FEW {
+        return a.iter().zip(b).map(|(&a, &b)| a * b).sum();
+    }
     T::run_dot(Dot(a, b))
 }
 
@@ -79,14 +82,23 @@ pub fn add_scaled<T: Element>(y: &mut [T], alpha: T, x: &[T]) {
 /// `y[i] += x[i]`. Both slices have one length.
 pub fn add<T: Element>(y: &mut [T], x: &[T]) {
     debug_assert_eq!(y.len(), x.len());
+    if y.len() <= FEW {
+        return Add(y, x).each();
+    }
     T::run_add(Add(y, x));
 }
 
 /// `y[i] = x[i] / divisor`. Both slices have one length.
 pub fn quotient<T: Element>(y: &mut [T], x: &[T], divisor: T) {
     debug_assert_eq!(y.len(), x.len());
+    if y.len() <= FEW {
+        return Quotient(y, x, divisor).each();
+    }
     T::run_quotient(Quotient(y, x, divisor));
 }
+
+/// Elements that are done before the instructions are picked.
+pub(super) const FEW: usize = 4;
 
 /// Kernels that go element by element: the compiler makes lanes of their loops.
 macro_rules! elementwise {
@@ -99,6 +111,13 @@ macro_rules! elementwise {
 
             #[inline(always)]
             fn run<V: Lanes<Element = T>>(self) {
+                self.each();
+            }
+        }
+
+        impl<T: Element> $Name<'_, T> {
+            #[inline(always)]
+            fn each(self) {
                 let $this = self;
                 $body
             }

@@ -1,6 +1,6 @@
 //! Targets: what a loss compares the model's outputs with.
 
-use ndarray::{Array, Dimension, IxDyn};
+use ndarray::{Array, Dimension};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::scalar::Scalar;
@@ -59,7 +59,7 @@ enum Data<'a, T> {
     Values {
         /// Row by row.
         values: &'a [T],
-        shape: IxDyn,
+        shape: &'a [usize],
         /// Values of a row.
         outputs: usize,
     },
@@ -74,9 +74,9 @@ impl<'a, T: Scalar> Targets<'a, T> {
     /// # Panics
     /// If the array is not in standard (row-major) layout; `as_standard_layout()` mends that.
     pub fn values<D: Dimension>(values: &'a Array<T, D>) -> Self {
-        let shape = values.raw_dim().into_dyn();
+        let shape = values.shape();
         let values = values.as_slice().expect("targets must be in standard (row-major) layout");
-        let outputs = values.len() / shape.as_array_view().first().copied().unwrap_or(1).max(1);
+        let outputs = values.len() / shape.first().copied().unwrap_or(1).max(1);
         Targets { data: Data::Values { values, shape, outputs }, weights: None }
     }
 
@@ -133,12 +133,8 @@ impl<'a, T: Scalar> Targets<'a, T> {
     pub(crate) fn check(&self, kind: TargetKind, rows: usize, outputs: usize) -> Result<()> {
         match (&self.data, kind) {
             (Data::Values { shape, .. }, TargetKind::Values) => {
-                if shape.as_array_view().to_slice().unwrap_or_default() != [rows, outputs] {
-                    return Err(Error::shape(
-                        "targets",
-                        &[rows, outputs],
-                        shape.as_array_view().to_slice().unwrap_or_default(),
-                    ));
+                if *shape != [rows, outputs] {
+                    return Err(Error::shape("targets", &[rows, outputs], *shape));
                 }
                 self.check_values(|value| value.is_finite(), "is not finite")?;
             }

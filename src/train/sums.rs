@@ -22,7 +22,7 @@ const SHARD_WORK: usize = 6_400;
 const MOST_SHARDS: usize = 64;
 
 /// The multiplications of a batch below which threads cost more than they bring.
-const PARALLEL_WORK: usize = 16_000;
+const PARALLEL_WORK: usize = 6_000;
 
 /// Bytes of features that are read from memory once and then from the cache: a tile of rows goes forward and back before
 /// the next.
