@@ -15,11 +15,19 @@ const SPINS: usize = 2_000;
 /// Turns it lets others have, before it goes to sleep.
 const YIELDS: usize = 20;
 
+/// Small pieces that the caller does alone after a helper was late: at first, and at most.
+const FEWEST_ALONE: usize = 64;
+const MOST_ALONE: usize = 1 << 16;
+
 /// A team of threads, the caller's among them.
 #[derive(Debug)]
 pub struct Team {
     shared: Arc<Shared>,
     helpers: Vec<JoinHandle<()>>,
+    /// Small pieces that the caller does alone before it calls on the helpers again.
+    alone: usize,
+    /// How many those will be the next time a helper is late.
+    next_alone: usize,
 }
 
 /// A piece of work: called with the number of the thread's share.
@@ -70,7 +78,7 @@ impl Team {
             panicked: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
-        let mut team = Team { shared, helpers: Vec::new() };
+        let mut team = Team { shared, helpers: Vec::new(), alone: 0, next_alone: FEWEST_ALONE };
         for helper in 0..helpers {
             let shared = Arc::clone(&team.shared);
             let name = format!("gradus-{}", helper + 1);
@@ -82,6 +90,14 @@ impl Team {
     /// The threads, the caller's among them.
     pub fn threads(&self) -> usize {
         self.helpers.len() + 1
+    }
+
+    /// Whether the helpers are worth calling on for a piece of a few microseconds. Where another program has their
+    /// processors they come late, and the caller is faster alone: for a time, and a longer one each time they are late
+    /// again.
+    pub fn is_worth_calling(&mut self) -> bool {
+        self.alone = self.alone.saturating_sub(1);
+        self.alone == 0
     }
 
     /// Calls `work` once on each thread, with numbers from 0 up to [`threads`](Team::threads), and returns when all are
@@ -106,9 +122,17 @@ impl Team {
                 helper.thread().unpark();
             }
         }
+        let mut late = false;
         {
-            let _finish = Finish(shared);
+            let _finish = Finish(shared, &mut late);
             work(0);
+        }
+        if late {
+            self.alone = self.next_alone;
+            self.next_alone = (self.next_alone * 2).min(MOST_ALONE);
+        } else if self.next_alone > FEWEST_ALONE {
+            // Trust comes back slowly.
+            self.next_alone -= 1;
         }
         if shared.panicked.swap(false, Ordering::Relaxed) {
             panic!("a thread of the team panicked");
@@ -117,7 +141,8 @@ impl Team {
 }
 
 /// Waits for the helpers, also when the caller's own share panics.
-struct Finish<'a>(&'a Shared);
+/// Notes whether that took longer than a helper on a processor of its own would.
+struct Finish<'a>(&'a Shared, &'a mut bool);
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
@@ -125,6 +150,7 @@ impl Drop for Finish<'_> {
         while self.0.busy.0.load(Ordering::Acquire) != 0 {
             pause(&mut looks);
         }
+        *self.1 = looks >= SPINS;
     }
 }
 

@@ -24,6 +24,9 @@ const MOST_SHARDS: usize = 64;
 /// The multiplications of a batch below which threads cost more than they bring.
 const PARALLEL_WORK: usize = 6_000;
 
+/// The multiplications from which a batch takes so long that threads are called on even where they come late.
+const LARGE_WORK: usize = 4_000_000;
+
 /// Bytes of features that are read from memory once and then from the cache: a tile of rows goes forward and back before
 /// the next.
 const TILE_BYTES: usize = 64 * 1024;
@@ -213,8 +216,9 @@ impl<T: Scalar> Accumulator<T> {
             let now = rows.part(place, place + round);
             place += now.len();
             let count = now.len().div_ceil(shard);
+            let pays = work >= LARGE_WORK || (work >= PARALLEL_WORK && self.team.is_worth_calling());
+            let threads = if pays { self.team.threads().min(count) } else { 1 };
             let (shards, scratch) = (&self.shards[..count], &self.scratch);
-            let threads = if work >= PARALLEL_WORK { self.team.threads().min(count) } else { 1 };
             let share = move |thread: usize| {
                 // Each thread takes neighbouring shards, and knows which it takes next.
                 let (first, last) = (thread * count / threads, (thread + 1) * count / threads);

@@ -12,6 +12,7 @@ use super::lines::RowLines;
 use super::reader::{Before, CsvOptions, Reader};
 use crate::data::kept::KeptRows;
 use crate::error::{Error, Place, Result};
+use crate::kernels::prefer_large_pages;
 use crate::scalar::Scalar;
 
 /// A CSV file in memory.
@@ -210,6 +211,7 @@ impl<T: Scalar> Growing<T> {
             let blocks = length as f64 / block.bytes.max(1) as f64;
             let numbers = (block.numbers.len() as f64 * blocks * 1.02) as usize;
             self.numbers.try_reserve_exact(numbers).map_err(|_| numbers * size_of::<T>())?;
+            prefer_large_pages(&mut self.numbers);
         }
         self.numbers.extend_from_slice(&block.numbers);
         self.lines.append(&block.lines, before.lines);
