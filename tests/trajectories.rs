@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{Folder, reference, succeed};
+use common::{Folder, gradus_at_level, reference, succeed};
+use gradus::kernels::Level;
 use serde_json::Value;
 
 /// Equal to 1e-12, relative to the larger of the value and the series' scale.
@@ -27,8 +28,10 @@ fn schedule(text: &str) -> String {
 fn the_log_of_a_run_follows_pytorch() {
     let torch: Value = serde_json::from_str(&std::fs::read_to_string(reference("torch.json")).unwrap()).unwrap();
     let folder = Folder::new();
+    let runs = torch["trajectories"].as_array().unwrap();
+    let levels = Level::available();
     let mut checked = 0;
-    for run in torch["trajectories"].as_array().unwrap() {
+    for (run, level) in runs.iter().flat_map(|run| levels.iter().map(move |level| (run, level))) {
         let task = run["task"].as_str().unwrap();
         let file = reference(&format!("torch_{task}.csv"));
         let loss = match task {
@@ -64,7 +67,7 @@ fn the_log_of_a_run_follows_pytorch() {
             arguments.extend(["--schedule".to_owned(), schedule(text)]);
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        succeed(&folder, &arguments);
+        gradus_at_level(&folder, &arguments, level.name());
 
         let log = folder.text("l.jsonl");
         let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -90,5 +93,5 @@ fn the_log_of_a_run_follows_pytorch() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 31);
+    assert_eq!(checked, 31 * levels.len());
 }

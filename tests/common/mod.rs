@@ -71,6 +71,12 @@ pub fn gradus_with_input(folder: &Folder, arguments: &[&str], input: &str) -> Ru
     Run { status: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
+/// Runs `gradus`, which must succeed, with the instructions of a level.
+pub fn gradus_at_level(folder: &Folder, arguments: &[&str], level: &str) {
+    let mut command = cargo_bin_cmd!("gradus");
+    command.current_dir(folder.path()).env("GRADUS_SIMD", level).args(arguments).assert().success();
+}
+
 /// Runs `gradus`, which must succeed.
 pub fn succeed(folder: &Folder, arguments: &[&str]) -> Run {
     let run = gradus(folder, arguments);
