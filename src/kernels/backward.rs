@@ -3,9 +3,10 @@
 use num_traits::Zero;
 
 use super::element::Element;
+use super::forward::fetches_forward;
 use super::lanes::{Lanes, load, store};
 use super::level::Kernel;
-use super::rows::Rows;
+use super::rows::{Rows, prefetch};
 use super::vector::dot_lanes;
 
 /// Adds each row's gradient to `weight_gradient`, `[outputs, width]`, and to `bias_gradient`, `[outputs]` or empty.
@@ -59,11 +60,14 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
         while place < self.rows.len() {
             let count = (self.rows.len() - place).min(BLOCK);
             let mut inputs = [std::ptr::null(); BLOCK];
-            for (r, input) in inputs[..count].iter_mut().enumerate() {
+            let mut next = inputs;
+            for (r, (input, next)) in inputs.iter_mut().zip(&mut next).take(count).enumerate() {
                 *input = self.rows.row(place + r).as_ptr();
+                *next = if fetches_forward(place + r) { *input } else { self.rows.next_round(place + r) };
             }
             let block = Block {
                 inputs: &inputs[..count],
+                next: &next[..count],
                 width,
                 output_gradient: &self.output_gradient[place * self.each..(place + count) * self.each],
                 each: self.each,
@@ -92,6 +96,8 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
 struct Block<'a, T> {
     /// Where each row begins.
     inputs: &'a [*const T],
+    /// Where the row begins that is to be fetched from memory meanwhile.
+    next: &'a [*const T],
     width: usize,
     /// `[rows, each]`.
     output_gradient: &'a [T],
@@ -154,7 +160,11 @@ impl<T: Element> Block<'_, T> {
             // SAFETY: the caller says that the strip is there.
             unsafe { load_strip(gradient.add(k * self.width + column), last, sums) };
         }
-        for (&input, gradients) in self.inputs.iter().zip(self.output_gradient.chunks_exact(self.each)) {
+        let rows = self.inputs.iter().zip(self.next).zip(self.output_gradient.chunks_exact(self.each));
+        for ((&input, next), gradients) in rows {
+            if first == 0 {
+                prefetch(next.wrapping_add(column), VECTORS * V::LANES);
+            }
             let mut x = [V::splat(T::zero()); VECTORS];
             // SAFETY: as above.
             unsafe { load_strip(input.add(column), last, &mut x) };

@@ -5,7 +5,7 @@ use num_traits::Zero;
 use super::element::Element;
 use super::lanes::{Lanes, load, store};
 use super::level::Kernel;
-use super::rows::Rows;
+use super::rows::{Rows, prefetch};
 
 /// Writes `weight row + bias` of each row over `outputs`, `[rows, outputs]`. `weight` is `[outputs, width]`, `bias`
 /// `[outputs]` or empty.
@@ -35,8 +35,11 @@ pub struct Forward<'a, T> {
 /// Rows at a time. The rows of a group share what is read of the weight.
 const GROUP: usize = 4;
 
-/// How many rows ahead memory is asked for.
-const PREFETCH: usize = 16;
+/// Whether the row that comes a round after this place is fetched from memory on the way forward; else on the way back.
+#[inline(always)]
+pub(super) fn fetches_forward(place: usize) -> bool {
+    place / GROUP % 2 == 0
+}
 
 impl<T: Element> Kernel<T> for Forward<'_, T> {
     type Output = ();
@@ -52,8 +55,11 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
         let mut place = 0;
         while place < rows.len() {
             let group = (rows.len() - place).min(GROUP);
-            for ahead in 0..group {
-                rows.prefetch(place + PREFETCH + ahead);
+            // The other groups' turn comes on the way back, so that memory is kept busy all the time.
+            if fetches_forward(place) {
+                for r in 0..group {
+                    prefetch(rows.next_round(place + r), width);
+                }
             }
             // A group that is not full computes its last row more than once.
             let mut inputs = [std::ptr::null(); GROUP];

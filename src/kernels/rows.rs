@@ -129,28 +129,31 @@ impl<'a, T> Rows<'a, T> {
         }
     }
 
-    /// Asks for the row that comes `distance` after a place, among these or those ahead.
+    /// Where the row begins that will be read as many rows after a place as there are here, among those ahead; the row at
+    /// the place where there is none.
     #[inline(always)]
-    pub(super) fn prefetch(&self, place: usize) {
-        let row = if place < self.len() {
-            self.index.at(place)
-        } else if place - self.len() < self.ahead.len() {
-            self.ahead.at(place - self.len())
-        } else {
-            return;
-        };
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            const LINE: usize = 64;
-            let bytes = self.width * size_of::<T>();
-            let start = self.matrix.as_ptr().wrapping_add(row * self.width).cast::<i8>();
-            for offset in (0..bytes + LINE).step_by(LINE) {
-                // SAFETY: a prefetch reads nothing, whatever the address.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(offset)) };
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = row;
+    pub(super) fn next_round(&self, place: usize) -> *const T {
+        let row = if place < self.ahead.len() { self.ahead.at(place) } else { self.index.at(place) };
+        self.matrix.as_ptr().wrapping_add(row * self.width)
     }
+}
+
+/// Asks for `count` numbers to be fetched from memory, near to the processor but not nearest: they will be needed soon, not
+/// at once.
+#[inline(always)]
+pub(super) fn prefetch<T>(from: *const T, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        const LINE: usize = 64;
+        let from = from.cast::<i8>();
+        let first = from.wrapping_sub(from.addr() % LINE);
+        let bytes = from.addr() % LINE + count * size_of::<T>();
+        for offset in (0..bytes).step_by(LINE) {
+            // SAFETY: a prefetch reads nothing, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(first.wrapping_add(offset)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, count);
 }

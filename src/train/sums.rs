@@ -37,7 +37,12 @@ const ROUND_BYTES: usize = 4 << 20;
 
 /// Rows in each shard of an effective batch of `rows`, for `parameters` parameters; the last may have fewer.
 fn shard_rows(rows: usize, parameters: usize) -> usize {
-    rows.div_ceil(MOST_SHARDS).max(SHARD_WORK / parameters.max(1)).max(SHARD_ROWS)
+    evenly(rows, rows.div_ceil(MOST_SHARDS).max(SHARD_WORK / parameters.max(1)).max(SHARD_ROWS))
+}
+
+/// The least rows of which no more pieces are needed than of `most`: pieces of about one length.
+fn evenly(rows: usize, most: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
 }
 
 /// What a set of rows adds up to.
@@ -112,11 +117,12 @@ impl<T: Scalar> Scratch<T> {
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
     {
+        let rows_of_tile = evenly(rows.len(), self.tile);
         let mut place = 0;
         while place < rows.len() {
-            let tile = rows.part(place, place + self.tile);
+            let tile = rows.part(place, place + rows_of_tile);
             place += tile.len();
-            let next = rows.part(place, place + self.tile);
+            let next = rows.part(place, place + rows_of_tile);
             let input = problem.rows(tile, if next.is_empty() { ahead } else { next });
             let logits = &mut self.logits[..tile.len() * self.outputs];
             let output_gradient = &mut self.output_gradient[..tile.len() * self.outputs];
