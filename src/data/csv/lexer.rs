@@ -8,7 +8,7 @@ use std::str;
 
 use memchr::{memchr, memchr2, memchr2_iter, memchr3};
 
-use super::number;
+use super::number::{self, is_part};
 use crate::scalar::Scalar;
 
 /// The two characters that shape the records.
@@ -118,7 +118,7 @@ impl<'a> Lexer<'a> {
         Ok(Cell { start, end, escaped: false, line: self.line })
     }
 
-    /// Reads the next cell if it is a finite number with neither quotes nor spaces after it. The delimiter must be
+    /// Reads the next cell if it is a finite number, in quotes or not, with no spaces after it. The delimiter must be
     /// [no part of a number](number::is_part).
     #[inline]
     pub(crate) fn take_number<T: Scalar>(&mut self) -> Option<T> {
@@ -133,17 +133,23 @@ impl<'a> Lexer<'a> {
     }
 
     fn take_any_number<T: Scalar>(&mut self, start: usize) -> Option<T> {
-        let bytes = &self.bytes[start..];
+        let quotes = usize::from(self.bytes.get(start) == Some(&b'"'));
+        let number = self.bytes.get(start + quotes..)?;
         // The parser would take "inf" and "nan" as well.
-        let first = bytes.iter().find(|b| !matches!(b, b'+' | b'-'))?;
+        let first = number.iter().find(|b| !matches!(b, b'+' | b'-'))?;
         if !first.is_ascii_digit() && *first != b'.' {
             return None;
         }
-        let (value, length) = T::parse_decimal_prefix(bytes)?;
-        if !value.is_finite() || !self.is_cell_end(start + length) {
+        // Without quotes it was tried before.
+        let plain = if quotes > 0 { number::read_plain(number, 0) } else { None };
+        let plain = plain.filter(|(_, end)| !number.get(*end).is_some_and(|&byte| is_part(byte)));
+        let (value, length) = plain.or_else(|| T::parse_decimal_prefix(number))?;
+        let end = start + quotes + length;
+        let closed = quotes == 0 || self.bytes.get(end) == Some(&b'"');
+        if !value.is_finite() || !closed || !self.is_cell_end(end + quotes) {
             return None;
         }
-        self.at = start + length;
+        self.at = end + quotes;
         Some(value)
     }
 

@@ -18,6 +18,25 @@ use crate::scalar::Scalar;
 ///
 /// Chunks are read in a random order, and the rows of all chunks in a buffer shuffled together: a function of the rows,
 /// the seed, the epoch and the memory.
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use std::sync::Arc;
+///
+/// use gradus::data::{CacheOptions, CsvOptions, Order, Pass, RowCache, RowSource, RowStream, SchemaOptions, Share};
+///
+/// let (csv, options) = (CsvOptions::default(), SchemaOptions::default());
+/// let cache = RowCache::<f32>::parse("a.csv", "x,y\n1,2.5\n2,4.5\n3,6.5\n", &csv, &options, &CacheOptions::default())?;
+/// let (schema, _) = cache.infer(&options)?;
+/// let mut rows = RowStream::new(&Arc::new(cache), &schema, Share::All, 1 << 20)?;
+/// let mut sum = 0.0;
+/// rows.visit(Pass { order: Order::Shuffled { seed: 0, epoch: 1 }, multiple: 32 }, &mut |data, order| {
+///     sum += order.iter().map(|&row| data.row(row as usize)[0]).sum::<f32>();
+///     Ok(ControlFlow::Continue(()))
+/// })?;
+/// assert_eq!(sum, 6.0);
+/// # Ok::<(), gradus::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct RowStream<T> {
     cache: Arc<RowCache<T>>,
