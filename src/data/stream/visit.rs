@@ -31,7 +31,7 @@ use crate::scalar::Scalar;
 /// let mut rows = RowStream::new(&Arc::new(cache), &schema, Share::All, 1 << 20)?;
 /// let mut sum = 0.0;
 /// rows.visit(Pass { order: Order::Shuffled { seed: 0, epoch: 1 }, multiple: 32 }, &mut |data, order| {
-///     sum += order.iter().map(|&row| data.row(row as usize)[0]).sum::<f32>();
+///     sum += order.iter().map(|row| data.row(row)[0]).sum::<f32>();
 ///     Ok(ControlFlow::Continue(()))
 /// })?;
 /// assert_eq!(sum, 6.0);
