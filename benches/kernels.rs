@@ -1,54 +1,76 @@
-//! The inner loops over the rows of a matrix that fits into the cache, beside a plain read of it.
+//! The kernels over the rows of a matrix that fits into the cache, beside a plain read of it.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use gradus::kernels;
+use gradus::kernels::{self, RowIndex, Rows};
 
 mod limit;
 
 const ROWS: usize = 4_096;
+
+/// Rows that go forward and back together.
+const TILE: usize = 64;
 
 fn rows_of(columns: usize) -> Vec<f32> {
     let mut noise = limit::Noise(1);
     (0..ROWS * columns).map(|_| noise.number()).collect()
 }
 
-/// The two halves of a step with one output.
-fn one_output(criterion: &mut Criterion) {
-    const COLUMNS: usize = 100;
-    let (x, weight) = (rows_of(COLUMNS), vec![0.5; COLUMNS]);
-    let mut group = criterion.benchmark_group("one output, rows of 100");
+/// Every row once, in an order that is not the matrix's.
+fn order() -> Vec<u32> {
+    (0..ROWS as u32).map(|row| row.wrapping_mul(1_021) % ROWS as u32).collect()
+}
+
+/// The two halves of a step, tile after tile.
+fn layer(criterion: &mut Criterion, columns: usize, outputs: usize) {
+    let (x, weight, bias) = (rows_of(columns), vec![0.5; outputs * columns], vec![0.1; outputs]);
+    let order = order();
+    let tiles = || order.chunks(TILE).map(|tile| Rows::new(&x, columns, RowIndex::List(tile)));
+    let mut logits = vec![0.0; TILE * outputs];
+    let mut group = criterion.benchmark_group(format!("{outputs} outputs, rows of {columns}"));
     group.throughput(Throughput::Bytes(size_of_val(&x[..]) as u64));
     group.bench_function("plain read", |b| b.iter(|| limit::read(black_box(&x))));
-    group.bench_function("dot", |b| {
-        b.iter(|| x.chunks_exact(COLUMNS).map(|row| kernels::dot(row, black_box(&weight))).sum::<f32>());
+    group.bench_function("linear_forward", |b| {
+        b.iter(|| tiles().for_each(|rows| kernels::linear_forward(&rows, black_box(&weight), &bias, &mut logits)));
     });
-    let mut gradient = vec![0.0; COLUMNS];
-    group.bench_function("add_scaled", |b| {
+    let (mut weight_gradient, mut bias_gradient) = (weight.clone(), bias.clone());
+    group.bench_function("linear_backward", |b| {
         b.iter(|| {
-            gradient.fill(0.0);
-            x.chunks_exact(COLUMNS).for_each(|row| kernels::add_scaled(&mut gradient, black_box(0.5), row));
-            black_box(&gradient);
+            tiles().for_each(|rows| {
+                kernels::linear_backward(&rows, black_box(&logits), &mut weight_gradient, &mut bias_gradient);
+            });
         });
     });
 }
 
-/// Logits to probabilities.
-fn softmax(criterion: &mut Criterion) {
+fn layers(criterion: &mut Criterion) {
+    layer(criterion, 100, 1);
+    layer(criterion, 784, 10);
+}
+
+/// Logits to losses and their gradients.
+fn losses(criterion: &mut Criterion) {
     const CLASSES: usize = 10;
     let logits = rows_of(CLASSES);
-    let mut probabilities = [0.0; CLASSES];
-    let mut group = criterion.benchmark_group("softmax, rows of 10");
+    let labels: Vec<usize> = (0..ROWS).map(|row| row % CLASSES).collect();
+    let targets: Vec<f32> = labels.iter().map(|label| (label % 2) as f32).collect();
+    let all = RowIndex::Range { start: 0, len: ROWS };
+    let mut gradient = logits.clone();
+    let mut group = criterion.benchmark_group("losses, rows of 10 or of 1");
     group.throughput(Throughput::Bytes(size_of_val(&logits[..]) as u64));
-    group.bench_function("plain read", |b| b.iter(|| limit::read(black_box(&logits))));
-    group.bench_function("softmax", |b| {
-        b.iter(|| {
-            for row in logits.chunks_exact(CLASSES) {
-                black_box(kernels::softmax(row, &mut probabilities));
-            }
-        });
+    group.bench_function("plain read of 10", |b| b.iter(|| limit::read(black_box(&logits))));
+    group.bench_function("softmax_cross_entropy of 10", |b| {
+        b.iter(|| kernels::softmax_cross_entropy(black_box(&logits), &labels, all, &mut gradient));
+    });
+    let (one, gradient) = (&logits[..ROWS], &mut gradient[..ROWS]);
+    group.throughput(Throughput::Bytes(size_of_val(one) as u64));
+    group.bench_function("logistic_loss of 1", |b| {
+        b.iter(|| kernels::logistic_loss(black_box(one), &targets, all, 1.0, gradient));
+    });
+    group.bench_function("squared_error of 1", |b| {
+        b.iter(|| kernels::squared_error(black_box(one), &targets, all, gradient));
     });
 }
 
@@ -59,6 +81,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
         .sample_size(20);
-    targets = one_output, softmax
+    targets = layers, losses
 }
 criterion_main!(benches);
