@@ -72,9 +72,20 @@ fn everything_is_chosen_and_measured_on_streamed_rows_too() {
     assert!(run["valid_metrics"]["accuracy"].as_f64().unwrap() > 0.8, "{run}");
     assert_eq!(run["config"]["lr_auto"], true);
 
-    let arguments = ["train", &iris, "--stream", "--validation", &iris, "--lr", "0.1", "--json", "--quiet"];
-    let run = succeed(&folder, &arguments).json();
-    assert_eq!(run["metrics"], run["valid_metrics"]);
+    let rows = std::fs::read_to_string(&iris).unwrap();
+    let other: Vec<&str> = rows.lines().take(1).chain(rows.lines().skip(1).step_by(3)).collect();
+    folder.write("other.csv", other.join("\n"));
+    let train = |more: &[&str]| {
+        let arguments = ["train", &iris, "--validation", "other.csv", "--lr", "0.1", "--batch-size", "full", "--json"];
+        succeed(&folder, &[&arguments[..], more].concat()).json()["valid_metrics"].clone()
+    };
+    let (memory, streamed) = (train(&["--quiet"]), train(&["--quiet", "--stream"]));
+    assert_eq!(memory["confusion"], streamed["confusion"]);
+    assert_eq!(streamed["confusion"].as_array().unwrap()[0].as_array().unwrap()[0], 17);
+
+    folder.write("other.csv", format!("{}\n1,1,1,1,lily\n", other.join("\n")));
+    let unknown = fail(&folder, &["train", &iris, "--stream", "--validation", "other.csv", "--lr", "0.1"], 1);
+    assert!(unknown.stderr.contains("other.csv:52") && unknown.stderr.contains("lily"), "{}", unknown.stderr);
 }
 
 #[test]
@@ -84,7 +95,10 @@ fn a_cache_is_used_again_until_the_file_changes_and_refused_when_damaged() {
     let arguments = ["train", "a.csv", "--stream", "--cache", "a.cache", "--lr", "0.1", "-o", "m"];
     succeed(&folder, &arguments);
     let (cache, model) = (folder.read("a.cache"), folder.read("m"));
+    let written = || std::fs::metadata(folder.path().join("a.cache")).unwrap().modified().unwrap();
+    let first = written();
     succeed(&folder, &arguments);
+    assert_eq!(written(), first);
     assert_eq!((folder.read("a.cache"), folder.read("m")), (cache.clone(), model));
 
     let mut damaged = cache.clone();
@@ -112,6 +126,7 @@ fn what_cannot_be_streamed_is_said() {
         (vec!["train", &iris, "--memory", "64MB"], 2, "--stream"),
         (vec!["train", &iris, "--cache", "c"], 2, "--stream"),
         (vec!["train", "-", "--stream", "--cache", "c"], 2, "standard input"),
+        (vec!["train", &iris, "--stream", "--cache", "c", "-o", "c"], 2, "c"),
     ] {
         let refused = fail(&folder, &arguments, status);
         assert!(refused.stderr.contains(expected), "{arguments:?}: {}", refused.stderr);

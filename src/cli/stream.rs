@@ -33,22 +33,23 @@ pub struct StreamOptions {
 /// A number of bytes, with a unit or without.
 fn bytes(text: &str) -> std::result::Result<usize, String> {
     const UNITS: [(&str, usize); 7] = [
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("KB", 1_000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("B", 1),
+        ("kib", 1 << 10),
+        ("mib", 1 << 20),
+        ("gib", 1 << 30),
+        ("kb", 1_000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+        ("b", 1),
     ];
     const LEAST: usize = 16_000_000;
+    let text = text.to_ascii_lowercase();
     let unit = UNITS.into_iter().find_map(|(unit, bytes)| text.strip_suffix(unit).map(|number| (number, bytes)));
-    let (number, unit) = unit.unwrap_or((text, 1));
+    let (number, unit) = unit.unwrap_or((&text, 1));
     let size = number.trim().parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
     match size {
         Some(size) if size >= LEAST => Ok(size),
         Some(_) => Err("must be at least 16MB".into()),
-        None => Err("must be a number of bytes, as 64MB or 2GB".into()),
+        None => Err("must be a whole number of bytes, KB, MB, GB, KiB, MiB or GiB, as 64MB".into()),
     }
 }
 
@@ -83,7 +84,9 @@ pub fn prepare_stream<T: Scalar>(request: &Request<'_>, stream: &StreamOptions) 
     remarks.iter().for_each(remark);
     let (schema, mut notes) = cache.infer(&options)?;
     let cache = Arc::new(cache);
-    let of_cache = |share| RowStream::new(&cache, &schema, share, stream.memory);
+    // Training and validation rows have buffers of their own.
+    let memory = if columns.validation.is_some() { stream.memory / 2 } else { stream.memory };
+    let of_cache = |share| RowStream::new(&cache, &schema, share, memory);
     let (mut training, mut validation) = match &columns.validation {
         Some(Validation::Fraction(fraction)) => {
             let (held_out, seed) = (*fraction, request.seed);
@@ -91,7 +94,7 @@ pub fn prepare_stream<T: Scalar>(request: &Request<'_>, stream: &StreamOptions) 
             (of_cache(Share::Training { held_out, seed })?, Some(validation))
         }
         Some(Validation::File(path)) => {
-            let validation = validation_file(request, path, &schema, &options, stream.memory)?;
+            let validation = validation_file(request, path, &schema, &options, memory)?;
             (of_cache(Share::All)?, Some(validation))
         }
         None => (of_cache(Share::All)?, None),
@@ -149,6 +152,7 @@ fn validation_file<T: Scalar>(
     let cache_options = CacheOptions { memory, ..CacheOptions::default() };
     let csv = request.source.read.csv_for(schema);
     let (cache, _) = RowCache::<T>::read(path, &csv, &options, &cache_options)?;
+    cache.check(schema)?;
     RowStream::new(&Arc::new(cache), schema, Share::All, memory)
 }
 
@@ -160,9 +164,9 @@ mod tests {
     fn sizes_are_read_with_their_units() {
         assert_eq!(bytes("64MB"), Ok(64_000_000));
         assert_eq!(bytes("64 MiB"), Ok(64 << 20));
-        assert_eq!(bytes("2GB"), Ok(2_000_000_000));
+        assert_eq!(bytes("2gb"), Ok(2_000_000_000));
         assert_eq!(bytes("100000000"), Ok(100_000_000));
-        for refused in ["", "MB", "64mb", "-1GB", "1.5GB", "1KB", "99999999999999999999GB"] {
+        for refused in ["", "MB", "-1GB", "1.5GB", "1KB", "99999999999999999999GB"] {
             assert!(bytes(refused).is_err(), "{refused}");
         }
     }

@@ -72,8 +72,13 @@ pub struct Trained<T: Scalar, R> {
 
 impl Train {
     pub fn run(&self) -> Done {
-        refuse_same_files(&input_paths(&self.source), &[self.output.model.as_deref(), self.output.log.as_deref()])?;
+        let outputs = [self.output.model.as_deref(), self.output.log.as_deref(), self.stream.cache.as_deref()];
+        refuse_same_files(&input_paths(&self.source), &outputs)?;
         self.momentum_given()?;
+        if let Some(threads) = self.training.threads {
+            // For what is done before and after training; there is no pool yet that this could be too late for.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        }
         match self.source.model.dtype {
             DtypeChoice::F64 => self.run_with::<f64>(),
             DtypeChoice::F32 => self.run_with::<f32>(),
@@ -264,6 +269,8 @@ impl Train {
             "class_weight": self.source.model.class_weight,
             "label_smoothing": self.source.model.label_smoothing,
             "dtype": self.source.model.dtype,
+            "stream": self.stream.stream,
+            "memory": self.stream.stream.then_some(self.stream.memory),
             "lr": settings.lr,
             "lr_auto": settings.plan.is_some(),
             "momentum": settings.momentum.factor(),

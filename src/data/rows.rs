@@ -61,7 +61,7 @@ pub trait RowSource<T: Scalar> {
     }
 }
 
-/// What is done with rows in memory and the order to take them in.
+/// What is done with rows in memory and the order to take them in: all rows of the data set, each once.
 pub type Visitor<'a, T> = dyn FnMut(&Dataset<T>, RowIndex<'_>) -> Result<ControlFlow<()>> + 'a;
 
 /// The rows of a data set, all in memory: they are visited at once, shuffled as by [`permutation`].

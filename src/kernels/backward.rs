@@ -26,7 +26,7 @@ pub fn linear_backward<T: Element>(
     }
     let each = output_gradient.len() / rows.len();
     assert!(output_gradient.len() == each * rows.len(), "a gradient for each row's outputs");
-    assert!(weight_gradient.len() == each * width, "a gradient that fits rows and outputs");
+    assert!(Some(weight_gradient.len()) == each.checked_mul(width), "a gradient that fits rows and outputs");
     assert!(bias_gradient.is_empty() || bias_gradient.len() == each, "a bias for each output");
     T::run_backward(Backward { rows, output_gradient, weight_gradient, bias_gradient, each });
 }

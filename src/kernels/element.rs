@@ -9,8 +9,6 @@ use super::backward::Backward;
 use super::exponential::Series;
 use super::forward::Forward;
 use super::lanes::{Lanes, Plain};
-#[cfg(target_arch = "aarch64")]
-use super::lanes_neon;
 #[cfg(target_arch = "x86_64")]
 use super::lanes_x86;
 use super::level::run;
@@ -84,10 +82,6 @@ pub trait Element:
     #[cfg(target_arch = "x86_64")]
     #[doc(hidden)]
     type Avx512: Lanes<Element = Self>;
-    /// 128 bits.
-    #[cfg(target_arch = "aarch64")]
-    #[doc(hidden)]
-    type Neon: Lanes<Element = Self>;
 
     /// The nearest value of this type.
     fn from_f64(value: f64) -> Self;
@@ -102,8 +96,6 @@ impl Element for f32 {
     type Avx2 = lanes_x86::Avx2F32;
     #[cfg(target_arch = "x86_64")]
     type Avx512 = lanes_x86::Avx512F32;
-    #[cfg(target_arch = "aarch64")]
-    type Neon = lanes_neon::NeonF32;
 
     fn from_f64(value: f64) -> Self {
         value as f32
@@ -120,8 +112,6 @@ impl Element for f64 {
     type Avx2 = lanes_x86::Avx2F64;
     #[cfg(target_arch = "x86_64")]
     type Avx512 = lanes_x86::Avx512F64;
-    #[cfg(target_arch = "aarch64")]
-    type Neon = lanes_neon::NeonF64;
 
     fn from_f64(value: f64) -> Self {
         value

@@ -18,7 +18,10 @@ pub fn linear_forward<T: Element>(rows: &Rows<'_, T>, weight: &[T], bias: &[T], 
         return;
     }
     let each = outputs.len() / rows.len();
-    assert!(outputs.len() == each * rows.len() && weight.len() == each * width, "outputs that fit rows and weight");
+    assert!(
+        outputs.len() == each * rows.len() && Some(weight.len()) == each.checked_mul(width),
+        "outputs that fit rows and weight"
+    );
     assert!(bias.is_empty() || bias.len() == each, "a bias for each output");
     T::run_forward(Forward { rows, weight, bias, outputs, each });
 }

@@ -9,24 +9,22 @@ use super::lanes::Lanes;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Level {
-    /// What every machine of the target has.
+    /// What every machine of the target has: on 64-bit ARM, NEON as the compiler uses it.
     Plain = 1,
     /// x86-64 with AVX2 and FMA: 256 bits.
     Avx2 = 2,
     /// x86-64 with AVX-512 (F, VL, DQ and BW): 512 bits.
     Avx512 = 3,
-    /// 64-bit ARM: 128 bits.
-    Neon = 4,
 }
 
-/// Names a level instead of the best one: `plain`, `avx2`, `avx512` or `neon`.
+/// Names a level instead of the best one: `plain`, `avx2` or `avx512`.
 const VARIABLE: &str = "GRADUS_SIMD";
 
 /// The level in use; 0 until it is first asked for.
 static IN_USE: AtomicU8 = AtomicU8::new(0);
 
 impl Level {
-    const ALL: [Level; 4] = [Level::Plain, Level::Avx2, Level::Avx512, Level::Neon];
+    const ALL: [Level; 3] = [Level::Plain, Level::Avx2, Level::Avx512];
 
     /// The levels this machine has, the best last.
     pub fn available() -> Vec<Level> {
@@ -40,7 +38,6 @@ impl Level {
             1 => Level::Plain,
             2 => Level::Avx2,
             3 => Level::Avx512,
-            4 => Level::Neon,
             _ => Level::choose(),
         }
     }
@@ -49,8 +46,12 @@ impl Level {
     fn choose() -> Level {
         let named = std::env::var(VARIABLE).ok();
         let available = Level::available();
-        let level = available.iter().find(|level| Some(level.name()) == named.as_deref());
-        let level = *level.unwrap_or(available.last().expect("plain is everywhere"));
+        let known = available.iter().find(|level| Some(level.name()) == named.as_deref());
+        if let (Some(named), None) = (&named, known) {
+            let names: Vec<&str> = available.iter().map(|level| level.name()).collect();
+            eprintln!("warning: {VARIABLE}={named}: this machine has {}; the last is used", names.join(", "));
+        }
+        let level = *known.unwrap_or(available.last().expect("plain is everywhere"));
         IN_USE.store(level as u8, Ordering::Relaxed);
         level
     }
@@ -64,13 +65,12 @@ impl Level {
         IN_USE.store(self as u8, Ordering::Relaxed);
     }
 
-    /// `plain`, `avx2`, `avx512` or `neon`.
+    /// `plain`, `avx2` or `avx512`.
     pub fn name(self) -> &'static str {
         match self {
             Level::Plain => "plain",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
-            Level::Neon => "neon",
         }
     }
 
@@ -87,8 +87,6 @@ impl Level {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512bw")
             }
-            #[cfg(target_arch = "aarch64")]
-            Level::Neon => true,
             #[allow(unreachable_patterns)] // Which levels are left depends on the target.
             _ => false,
         }
@@ -112,8 +110,6 @@ pub fn run<T: Element, K: Kernel<T>>(kernel: K) -> K::Output {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { run_avx2(kernel) },
-        #[cfg(target_arch = "aarch64")]
-        Level::Neon => kernel.run::<T::Neon>(),
         _ => kernel.run::<T::Plain>(),
     }
 }

@@ -8,8 +8,6 @@ mod element;
 mod exponential;
 mod forward;
 mod lanes;
-#[cfg(target_arch = "aarch64")]
-mod lanes_neon;
 #[cfg(target_arch = "x86_64")]
 mod lanes_x86;
 mod level;
@@ -19,7 +17,7 @@ mod rows;
 mod softmax;
 mod team;
 #[cfg(test)]
-mod test_levels;
+pub(crate) mod test_levels;
 mod update;
 mod vector;
 

@@ -81,7 +81,8 @@ impl<'a, T> Rows<'a, T> {
             RowIndex::Range { start, len } => start + len,
             RowIndex::List(list) => list.iter().max().map_or(0, |last| *last as usize + 1),
         };
-        assert!(past_the_last * width <= matrix.len(), "the matrix has no row {}", past_the_last.saturating_sub(1));
+        let fits = past_the_last.checked_mul(width).is_some_and(|end| end <= matrix.len());
+        assert!(fits, "the matrix has no row {}", past_the_last.saturating_sub(1));
         Rows { matrix, width, index, ahead: RowIndex::NONE }
     }
 

@@ -28,6 +28,10 @@ pub struct Team {
     alone: usize,
     /// How many those will be the next time a helper is late.
     next_alone: usize,
+    /// Whether the piece to come is a small one.
+    brief: bool,
+    /// The pieces so far.
+    pieces: u64,
 }
 
 /// A piece of work: called with the number of the thread's share.
@@ -35,7 +39,7 @@ type Work<'a> = dyn Fn(usize) + Sync + 'a;
 
 #[derive(Debug)]
 struct Shared {
-    /// Counts pieces of work: a new number means there is one.
+    /// The last piece of work, as [`Piece`] packs it: another number means there is one.
     pieces: Counter,
     /// Helpers still at it.
     busy: Counter,
@@ -69,7 +73,7 @@ impl Team {
     /// # Errors
     /// If the system does not start them.
     pub fn new(threads: usize) -> std::io::Result<Self> {
-        let helpers = threads.max(1) - 1;
+        let helpers = threads.clamp(1, 1 << 12) - 1;
         let shared = Arc::new(Shared {
             pieces: Counter::default(),
             busy: Counter::default(),
@@ -78,7 +82,8 @@ impl Team {
             panicked: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
-        let mut team = Team { shared, helpers: Vec::new(), alone: 0, next_alone: FEWEST_ALONE };
+        let mut team =
+            Team { shared, helpers: Vec::new(), alone: 0, next_alone: FEWEST_ALONE, brief: false, pieces: 0 };
         for helper in 0..helpers {
             let shared = Arc::clone(&team.shared);
             let name = format!("gradus-{}", helper + 1);
@@ -97,27 +102,32 @@ impl Team {
     /// again.
     pub fn is_worth_calling(&mut self) -> bool {
         self.alone = self.alone.saturating_sub(1);
-        self.alone == 0
+        self.brief = self.alone == 0;
+        self.brief
     }
 
-    /// Calls `work` once on each thread, with numbers from 0 up to [`threads`](Team::threads), and returns when all are
-    /// done. The caller takes number 0.
+    /// Calls `work` once on each of `threads` threads, at most all, with numbers from 0 on, and returns when all are done.
+    /// The caller takes number 0.
     ///
     /// # Panics
     /// If `work` does.
-    pub fn run(&mut self, work: &Work<'_>) {
-        if self.helpers.is_empty() {
+    pub fn run(&mut self, threads: usize, work: &Work<'_>) {
+        let brief = std::mem::take(&mut self.brief);
+        let called = threads.min(self.threads()) - 1;
+        if called == 0 {
             return work(0);
         }
         // SAFETY: helpers use it until `busy` is 0 at the latest, and this function, by `Finish`, does not end before.
         let forever = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
         let shared = &*self.shared;
-        shared.busy.0.store(self.helpers.len() as u64, Ordering::Relaxed);
+        shared.panicked.store(false, Ordering::Relaxed);
+        shared.busy.0.store(called as u64, Ordering::Relaxed);
         // SAFETY: no helper is busy, since `&mut self` was not given out by an earlier call.
         unsafe { *shared.work.0.get() = Some(forever) };
+        self.pieces += 1;
         // Sequentially consistent, as is a helper's going to sleep: one of the two sees what the other did.
-        shared.pieces.0.fetch_add(1, Ordering::SeqCst);
-        for (asleep, helper) in shared.asleep.iter().zip(&self.helpers) {
+        shared.pieces.0.store(Piece { number: self.pieces, called }.pack(), Ordering::SeqCst);
+        for (asleep, helper) in shared.asleep.iter().zip(&self.helpers).take(called) {
             if asleep.load(Ordering::SeqCst) {
                 helper.thread().unpark();
             }
@@ -127,16 +137,35 @@ impl Team {
             let _finish = Finish(shared, &mut late);
             work(0);
         }
-        if late {
+        if brief && late {
             self.alone = self.next_alone;
             self.next_alone = (self.next_alone * 2).min(MOST_ALONE);
-        } else if self.next_alone > FEWEST_ALONE {
+        } else if brief && self.next_alone > FEWEST_ALONE {
             // Trust comes back slowly.
             self.next_alone -= 1;
         }
-        if shared.panicked.swap(false, Ordering::Relaxed) {
+        if shared.panicked.load(Ordering::Relaxed) {
             panic!("a thread of the team panicked");
         }
+    }
+}
+
+/// A piece of work in one number: the helpers from the first on that are called, in the lower bits, and its own number.
+#[derive(Clone, Copy)]
+struct Piece {
+    number: u64,
+    called: usize,
+}
+
+impl Piece {
+    const BITS: u32 = 16;
+
+    fn pack(self) -> u64 {
+        self.number << Self::BITS | self.called as u64
+    }
+
+    fn unpack(packed: u64) -> Self {
+        Piece { number: packed >> Self::BITS, called: (packed & ((1 << Self::BITS) - 1)) as usize }
     }
 }
 
@@ -169,10 +198,16 @@ impl Shared {
             if self.over.load(Ordering::Relaxed) {
                 return;
             }
-            // SAFETY: a new number was seen, and `busy` counts this helper.
+            // The caller does not wait for those it did not call: the next piece may be under way already.
+            if helper >= Piece::unpack(seen).called {
+                continue;
+            }
+            // SAFETY: this helper was called, and the caller waits until `busy` has counted it down.
             let work = unsafe { *self.work.0.get() }.expect("published with the number");
-            if catch_unwind(AssertUnwindSafe(|| work(helper + 1))).is_err() {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(helper + 1))) {
                 self.panicked.store(true, Ordering::Relaxed);
+                // Dropping it might panic again.
+                std::mem::forget(payload);
             }
             self.busy.0.fetch_sub(1, Ordering::Release);
         }
@@ -202,7 +237,7 @@ impl Shared {
 impl Drop for Team {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Relaxed);
-        self.shared.pieces.0.fetch_add(1, Ordering::SeqCst);
+        self.shared.pieces.0.store(Piece { number: self.pieces + 1, called: 0 }.pack(), Ordering::SeqCst);
         for helper in self.helpers.drain(..) {
             helper.thread().unpark();
             // A helper does not panic: what it calls is caught.
@@ -223,7 +258,7 @@ mod tests {
             let mut team = Team::new(threads).unwrap();
             let counts: Vec<AtomicUsize> = (0..threads).map(|_| AtomicUsize::new(0)).collect();
             for piece in 1..=2000 {
-                team.run(&|share| {
+                team.run(threads, &|share| {
                     counts[share].fetch_add(1, Ordering::Relaxed);
                 });
                 assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == piece), "{threads} threads");
@@ -236,14 +271,48 @@ mod tests {
     }
 
     #[test]
+    fn only_those_who_are_called_come() {
+        let mut team = Team::new(4).unwrap();
+        let counts: Vec<AtomicUsize> = (0..4).map(|_| AtomicUsize::new(0)).collect();
+        for piece in 0..3000 {
+            team.run(piece % 4 + 1, &|share| {
+                counts[share].fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        let counts: Vec<usize> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        assert_eq!(counts, [3000, 2250, 1500, 750]);
+    }
+
+    #[test]
+    fn small_pieces_are_done_alone_for_a_time_when_a_helper_was_late() {
+        let late = |share| thread::sleep(std::time::Duration::from_millis(if share == 1 { 20 } else { 0 }));
+        let mut team = Team::new(2).unwrap();
+        assert!(team.is_worth_calling());
+        team.run(2, &late);
+        let alone = (0..FEWEST_ALONE + 9).take_while(|_| !team.is_worth_calling()).count();
+        assert_eq!(alone, FEWEST_ALONE - 1);
+        // A large piece, for which nobody asked, says nothing.
+        let mut team = Team::new(2).unwrap();
+        team.run(2, &late);
+        assert!(team.is_worth_calling());
+    }
+
+    #[test]
+    fn when_all_panic_the_next_piece_is_none_the_worse() {
+        let mut team = Team::new(2).unwrap();
+        assert!(catch_unwind(AssertUnwindSafe(|| team.run(2, &|_| panic!("all")))).is_err());
+        team.run(2, &|_| ());
+    }
+
+    #[test]
     fn a_panic_in_any_share_reaches_the_caller_and_the_team_goes_on() {
         let mut team = Team::new(3).unwrap();
         for bad in 0..3 {
-            let outcome = catch_unwind(AssertUnwindSafe(|| team.run(&|share| assert_ne!(share, bad))));
+            let outcome = catch_unwind(AssertUnwindSafe(|| team.run(3, &|share| assert_ne!(share, bad))));
             assert!(outcome.is_err(), "share {bad}");
         }
         let done = AtomicUsize::new(0);
-        team.run(&|_| {
+        team.run(3, &|_| {
             done.fetch_add(1, Ordering::Relaxed);
         });
         assert_eq!(done.load(Ordering::Relaxed), 3);

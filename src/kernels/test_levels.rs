@@ -1,22 +1,33 @@
 //! What the kernels' tests share.
 
-use std::sync::Mutex;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use super::element::Element;
 use super::level::Level;
 
+/// The level is the process's: who changes it writes, who needs it to stay reads.
+static LEVEL: RwLock<()> = RwLock::new(());
+
 /// Runs a test with each level this machine has.
 pub(super) fn on_every_level(test: impl Fn()) {
-    // One test at a time: the level is the process's.
-    static ONE: Mutex<()> = Mutex::new(());
-    let guard = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let before = Level::in_use();
+    /// Also when a test fails.
+    struct Restore(Level);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            self.0.enforce();
+        }
+    }
+    let _alone = LEVEL.write().unwrap_or_else(PoisonError::into_inner);
+    let _restore = Restore(Level::in_use());
     for level in Level::available() {
         level.enforce();
         test();
     }
-    before.enforce();
-    drop(guard);
+}
+
+/// Keeps the level as it is while a test compares bits.
+pub(crate) fn at_one_level() -> RwLockReadGuard<'static, ()> {
+    LEVEL.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `count` numbers between -1 and 1, always the same.

@@ -65,9 +65,48 @@ impl<T: Element> SgdStep<'_, T> {
     }
 }
 
-/// Limits every element to `-limit ..= limit`.
+/// Limits every element to `-limit ..= limit`. NaN stays NaN.
 pub fn clamp<T: Element>(values: &mut [T], limit: T) {
     for value in values {
-        *value = value.max(-limit).min(limit);
+        // Not `min` and `max`, which would make a number of NaN.
+        if *value > limit {
+            *value = limit;
+        } else if *value < -limit {
+            *value = -limit;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::test_levels::{numbers, on_every_level};
+
+    #[test]
+    fn every_level_steps_alike_to_the_bit() {
+        on_every_level(|| {
+            for (n, momentum) in [(1, 0.0), (3, 0.9), (37, 0.0), (37, 0.9)] {
+                let start: Vec<f64> = numbers(n, 1);
+                let (mut values, gradients, mut buffer) = (start.clone(), numbers(n, 2), numbers(n, 3));
+                let before: Vec<f64> = buffer.clone();
+                let update =
+                    SgdUpdate { lr: 0.1, sign: 1.0, weight_decay: 0.01, momentum, keep: 0.5, nesterov: momentum > 0.0 };
+                sgd_update(&mut values, &gradients, &mut buffer, update);
+                for i in 0..n {
+                    let g = gradients[i] + 0.01 * start[i];
+                    let buf = momentum * before[i] + 0.5 * g;
+                    let step = if momentum > 0.0 { g + momentum * buf } else { g };
+                    assert_eq!(values[i], start[i] - 0.1 * step);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn clamping_keeps_what_is_no_number() {
+        let mut values = [3.0, -3.0, 0.5, f64::NAN];
+        clamp(&mut values, 1.0);
+        assert_eq!(values[..3], [1.0, -1.0, 0.5]);
+        assert!(values[3].is_nan());
     }
 }

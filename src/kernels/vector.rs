@@ -163,6 +163,7 @@ pub fn divide<T: Element>(y: &mut [T], divisor: T) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::test_levels::{close, numbers, on_every_level};
 
     #[test]
     fn dot_products_of_whole_numbers_are_exact_at_every_length() {
@@ -179,5 +180,24 @@ mod tests {
         let mut y = [1.0, 2.0, 3.0];
         add_scaled(&mut y, 2.0, &[10.0, 20.0, 30.0]);
         assert_eq!(y, [21.0, 42.0, 63.0]);
+    }
+
+    #[test]
+    fn every_level_agrees_with_the_formulas_at_every_length() {
+        on_every_level(|| {
+            for n in 0..70 {
+                let (a, b): (Vec<f64>, Vec<f64>) = (numbers(n, 1), numbers(n, 2));
+                close(dot(&a, &b), a.iter().zip(&b).map(|(a, b)| a * b).sum(), 1e-14);
+                let changed = |change: &dyn Fn(&mut [f64])| {
+                    let mut y = a.clone();
+                    change(&mut y);
+                    y
+                };
+                let each = |f: &dyn Fn(f64, f64) -> f64| a.iter().zip(&b).map(|(&y, &x)| f(y, x)).collect::<Vec<_>>();
+                assert_eq!(changed(&|y| add(y, &b)), each(&|y, x| y + x), "length {n}");
+                assert_eq!(changed(&|y| add_scaled(y, 0.3, &b)), each(&|y, x| y + 0.3 * x), "length {n}");
+                assert_eq!(changed(&|y| quotient(y, &b, 3.0)), each(&|_, x| x / 3.0), "length {n}");
+            }
+        });
     }
 }

@@ -81,8 +81,7 @@ pub struct TrainConfig {
     pub schedule: Schedule,
     /// Default: stop.
     pub non_finite: NonFinite,
-    /// Whether the run is watched: warnings are raised, and an update that overflows is taken back. Without, parameters
-    /// may end up infinite; it is there to measure what watching costs. Default: yes.
+    /// Whether the run is watched for what deserves a warning; it is there to measure what watching costs. Default: yes.
     pub watch: bool,
     /// Threads; 0: all. They change no bit of the result. Default: 0.
     pub threads: usize,

@@ -16,7 +16,8 @@ use crate::scalar::Scalar;
 /// Bounds on the curvature of a mean loss over the parameters of a linear model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Curvature {
-    /// The largest of the full batch: L, an upper bound of the Hessian's largest eigenvalue (for MSE, the eigenvalue).
+    /// The largest of the full batch: L, an upper bound of the Hessian's largest eigenvalue (for MSE, the eigenvalue). Of
+    /// more rows than are sampled it is an estimate, a tenth above the sample's.
     pub full_batch: f64,
     /// The largest of a single row: max L_i.
     pub largest_row: f64,
@@ -40,7 +41,7 @@ impl Curvature {
 const SAMPLE: usize = 16_384;
 
 /// The most numbers of those rows.
-const SAMPLE_NUMBERS: usize = 4 << 20;
+const SAMPLE_NUMBERS: usize = 1 << 20;
 
 /// Measures the curvature by power iteration on `sum f_i [x_i 1][x_i 1]'`, never forming the matrix: a few passes over
 /// at most 16384 rows, and one over all of them. `bias` says whether the model has one. `None` if the loss states no
@@ -78,7 +79,8 @@ where
     let width = source.feature_names().len();
     let sampled_rows = SAMPLE.min(SAMPLE_NUMBERS / width.max(1)).max(1);
     let stride = rows.div_ceil(sampled_rows);
-    let mut sample = Sample { features: Vec::new(), weights: Vec::new(), width };
+    let features = Vec::with_capacity(rows.div_ceil(stride) * width);
+    let mut sample = Sample { features, weights: Vec::new(), width };
     let (mut largest_row, mut total, mut seen) = (0.0_f64, 0.0, 0);
     source.each_block(&mut |data, block| {
         let weights = row_weights(data, loss, outputs);

@@ -10,7 +10,6 @@ const ROWS: usize = 256;
 /// Watches the parameters. While an update is far from overflowing it looks at them once in a while, and at the end of
 /// each epoch; once one comes near, before and after every step.
 pub(super) struct Guard<T> {
-    on: bool,
     /// Magnitudes beyond this are near enough to be watched: the fourth root of the largest number.
     near: f64,
     watching: bool,
@@ -24,18 +23,13 @@ impl<T: Scalar> Guard<T> {
     pub(super) fn new(initial: Vec<Vec<T>>) -> Self {
         let near = T::max_value().as_f64().sqrt().sqrt();
         let watching = initial.iter().flatten().any(|v| v.as_f64().abs() > near);
-        Guard { on: true, near, watching, rows: 0, last: initial }
-    }
-
-    /// One that looks at nothing.
-    pub(super) fn off() -> Self {
-        Guard { on: false, near: f64::INFINITY, watching: false, rows: 0, last: Vec::new() }
+        Guard { near, watching, rows: 0, last: initial }
     }
 
     /// Before an update whose length is of the order of `length`.
     pub(super) fn before(&mut self, parameters: &[Parameter<T>], length: f64) {
         self.watching |= length.is_nan() || length > self.near;
-        if self.on && self.watching {
+        if self.watching {
             for (last, parameter) in self.last.iter_mut().zip(parameters) {
                 last.copy_from_slice(parameter.values());
             }
@@ -52,9 +46,6 @@ impl<T: Scalar> Guard<T> {
     /// Looks at all parameters.
     pub(super) fn look(&mut self, parameters: &mut [Parameter<T>]) -> Option<(usize, usize)> {
         self.rows = 0;
-        if !self.on {
-            return None;
-        }
         let near = T::from_f64(self.near);
         if parameters.iter().all(|parameter| parameter.values().iter().all(|v| v.abs() <= near)) {
             return None;

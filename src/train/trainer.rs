@@ -4,13 +4,13 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::blame::{FailedStep, Verdict, outlier, trace, trace_update};
+use super::blame::{FailedStep, Verdict, trace, trace_update};
 use super::config::{NonFinite, TrainConfig};
 use super::curvature::Curvature;
-use super::event::{EpochEvent, Observer, RunEnd, RunStart, StepEvent, StopReason};
+use super::event::{EpochEvent, Observer, RunStart, StepEvent, StopReason};
 use super::guard::Guard;
 use super::report::Report;
-use super::stopping::{Stopping, restore, snapshot};
+use super::stopping::{Stopping, snapshot};
 use super::sums::{Accumulator, Problem};
 use super::watch::{WarningCounts, Watch};
 use crate::data::{Dataset, InMemory, Order, Pass, RowSource};
@@ -21,8 +21,12 @@ use crate::model::{Model, discard_grad, parameter_count, replace_gradients};
 use crate::optim::{Clip, Optimizer, grad_norm};
 use crate::scalar::Scalar;
 
+#[path = "trainer_end.rs"]
+mod end;
 #[path = "trainer_warnings.rs"]
 mod warnings;
+
+use end::DIVERGED;
 
 /// Trains a model: epochs of effective batches, each cut into micro-batches, one step for each.
 ///
@@ -90,6 +94,7 @@ impl<'a, T: Scalar> Trainer<'a, T> {
         L: Loss<T> + ?Sized,
         O: Optimizer<T> + ?Sized,
     {
+        check_block(data, model, loss)?;
         self.fit_source(model, loss, optimizer, &mut InMemory::new(data))
     }
 
@@ -112,7 +117,6 @@ impl<'a, T: Scalar> Trainer<'a, T> {
         if source.rows() == 0 {
             return Err(Error::setting("data", "there are no rows"));
         }
-        check_first_block(source, model, loss)?;
         if let Some(validation) = &mut self.validation {
             check_first_block(validation.as_mut(), model, loss)?;
         }
@@ -132,7 +136,7 @@ impl<'a, T: Scalar> Trainer<'a, T> {
         let mut run = Run {
             base_lr: optimizer.lr(),
             initial: snapshot(model.parameters()),
-            guard: if self.config.watch { Guard::new(snapshot(model.parameters())) } else { Guard::off() },
+            guard: Guard::new(snapshot(model.parameters())),
             config: self.config,
             rows,
             validation: self.validation,
@@ -321,7 +325,7 @@ where
 
     /// Rows of a step: the micro-batches of an accumulation window.
     fn effective_batch(&self) -> usize {
-        self.config.batch_size.of(self.rows).saturating_mul(self.config.accumulate)
+        self.config.batch_size.of(self.rows).saturating_mul(self.config.accumulate).min(self.rows)
     }
 
     fn one_step_an_epoch(&self) -> bool {
@@ -361,9 +365,27 @@ where
                     waiting = 0;
                 }
             }
+            if waiting > 0 && self.config.non_finite == NonFinite::Stop {
+                self.check_window(Batch { data, rows, samples: waiting })?;
+            }
             Ok(ControlFlow::Continue(()))
         })?;
+        if visited != self.rows && !interrupted {
+            let why = format!("they said to be {}, and {visited} came", self.rows);
+            return Err(Error::setting("rows", why));
+        }
         Ok((!interrupted).then_some(epoch))
+    }
+
+    /// Refuses the sums of a window that goes on in the next block if they are not finite already: its rows are still at
+    /// hand to be traced.
+    fn check_window(&mut self, batch: Batch<'_, T>) -> Result<()> {
+        let sums = self.accumulator.finish();
+        if sums.loss.is_finite() && sums.gradient.iter().all(|g| g.is_finite()) {
+            return Ok(());
+        }
+        let loss = sums.loss / sums.weight;
+        self.non_finite(&batch, loss)
     }
 
     /// One division of an effective batch's sums, one step. Micro-batches need no sums of their own: a row's gradient is
@@ -443,98 +465,4 @@ where
         self.first_skipped.get_or_insert(error);
         self.warn("non_finite_step", step, || message)
     }
-
-    /// Measures what came of the run and tells the observer, whichever way it ended.
-    fn end(mut self, outcome: Result<Outcome>, source: &mut dyn RowSource<T>) -> Result<Report> {
-        let seconds = self.started.elapsed().as_secs_f64();
-        self.optimizer.set_lr(self.base_lr);
-        let outcome = outcome.and_then(|outcome| {
-            if let (Some(error), None) = (self.first_skipped.take(), self.last_loss) {
-                return Err(error); // No step was left to take.
-            }
-            let loss = self.mean_loss_of(source)?;
-            self.check_divergence(loss, source)?;
-            self.watch_end(outcome.reason, loss, source)?;
-            Ok((outcome, loss))
-        });
-        let diverged = |error: &Error| matches!(error.kind(), ErrorKind::NonFinite { .. } | ErrorKind::Diverged { .. });
-        let (reason, loss) = match &outcome {
-            Ok((outcome, loss)) => (outcome.reason, *loss),
-            Err(error) if diverged(error) => (StopReason::Diverged, f64::NAN),
-            Err(_) => return outcome.map(|_| unreachable!("matched as an error")),
-        };
-        let (steps, epochs) = (self.optimizer.steps() - self.steps_before, self.epoch);
-        self.observer.end(&RunEnd { reason, steps, epochs, loss, seconds })?;
-        let (outcome, loss) = outcome?;
-        Ok(Report {
-            reason,
-            steps,
-            epochs,
-            best_epoch: outcome.best_epoch,
-            skipped_steps: self.skipped_steps,
-            warnings: self.warnings,
-            loss,
-            objective: loss + self.optimizer.penalty(self.model.parameters()),
-            seconds,
-        })
-    }
-
-    /// Refuses a final loss that is not finite, an objective well above that of the starting parameters, and a full
-    /// batch whose swings grow.
-    fn check_divergence(&mut self, last: f64, source: &mut dyn RowSource<T>) -> Result<()> {
-        // The rows that were left out may cost anything: the others decide.
-        let last = if self.skipped_steps > 0 { self.last_loss.unwrap_or(last) } else { last };
-        if last.is_finite() && self.optimizer.maximizes() {
-            return Ok(());
-        }
-        let growing = self.one_step_an_epoch() && swings_grow(&self.epoch_losses);
-        let first_batch = self.first_loss.unwrap_or(f64::INFINITY);
-        if last.is_finite() && last <= first_batch && !growing {
-            return Ok(());
-        }
-        // The first batch may have been a lucky one: the whole data decides.
-        let penalty = self.optimizer.penalty(self.model.parameters());
-        let final_values = snapshot(self.model.parameters());
-        restore(self.model.parameters_mut(), &self.initial);
-        let first = self.mean_loss_of(source)?;
-        let first_penalty = self.optimizer.penalty(self.model.parameters());
-        restore(self.model.parameters_mut(), &final_values);
-        if last.is_finite() && last + penalty <= DIVERGED * (first + first_penalty) && !growing {
-            return Ok(());
-        }
-        // The swings may have grown from far below the start.
-        let lowest = self.epoch_losses.iter().copied().fold(f64::INFINITY, f64::min);
-        let first = if growing { lowest } else { first };
-        let mut culprit = None;
-        source.each_block(&mut |data, _| {
-            culprit = culprit.take().or_else(|| outlier(data));
-            Ok(())
-        })?;
-        let help = match &culprit {
-            Some(_) => "mend the value or leave its row out".to_owned(),
-            None => format!(
-                "the learning rate {} is too large for this data: lower it, or leave it out to have it chosen",
-                self.base_lr
-            ),
-        };
-        Err(ErrorKind::Diverged { first, last, epoch: self.epoch, culprit, help }.into())
-    }
 }
-
-/// Whether the highest loss of the last quarter of the epochs is well above that of the quarter before, and the lowest of
-/// all: what is stable swings less and less.
-fn swings_grow(losses: &[f64]) -> bool {
-    const FEWEST: usize = 12;
-    const GROWTH: f64 = 1.2;
-    let quarter = losses.len() / 4;
-    if losses.len() < FEWEST {
-        return false;
-    }
-    let (before, last) = losses[losses.len() - 2 * quarter..].split_at(quarter);
-    let highest = |losses: &[f64]| losses.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let lowest = losses.iter().copied().fold(f64::INFINITY, f64::min);
-    highest(last) > GROWTH * highest(before) && highest(last) > 2.0 * lowest
-}
-
-/// A final loss above this many times the first is a run that diverged, not the noise of small batches.
-const DIVERGED: f64 = 1.5;

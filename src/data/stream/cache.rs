@@ -102,10 +102,12 @@ impl<T: Scalar> RowCache<T> {
             }
         }
         let mut out = AtomicFile::create(file)?;
+        let unreadable = |error| Error::io(path, "read", error);
+        let before = std::fs::metadata(path).map_err(unreadable)?;
         let (input, length) = open(path)?;
         let hash = ContentHash::default();
         let reader = Reader::new(&path.to_string_lossy(), Box::new(hash.reading(input)), length, csv)?;
-        let identity = || Identity::of(path, hash.digest()).map(Some).map_err(|error| Error::io(path, "read", error));
+        let identity = || Identity::of(path, hash.digest(), &before).map(Some).map_err(unreadable);
         write::<T>(reader, (csv, schema, options), &mut out, file, identity)?;
         out.commit()?;
         let opened = File::open(file).map_err(|error| Error::io(file, "read", error))?;

@@ -21,12 +21,20 @@ impl<T: Scalar> RowCache<T> {
     /// Those of [`Schema::infer`] and, for targets and sample weights, of [`Schema::encode`].
     pub fn infer(&self, options: &SchemaOptions) -> Result<(Schema, Vec<String>)> {
         let (schema, notes) = infer(self, &self.roles, options)?;
+        self.check(&schema)?;
+        Ok((schema, notes))
+    }
+
+    /// Refuses targets and sample weights that a schema, perhaps another file's, does not take.
+    ///
+    /// # Errors
+    /// Those of [`Schema::encode`].
+    pub fn check(&self, schema: &Schema) -> Result<()> {
         self.heading.column_named(&schema.target)?;
-        let mut check = LabelCheck::new(&schema);
+        let mut check = LabelCheck::new(schema);
         let mut bytes = Vec::new();
         (0..self.chunk_count()).try_for_each(|index| check.add(&self.labels(index, &mut bytes)?))?;
-        check.finish(&self.heading)?;
-        Ok((schema, notes))
+        check.finish(&self.heading)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whether a file is still what it was.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,13 +33,15 @@ pub(super) enum Change {
 }
 
 impl Identity {
-    /// Of a file whose content has this hash.
-    pub(super) fn of(path: &Path, content: u64) -> io::Result<Self> {
+    /// Of a file whose content has this hash, as it was `before` it was read. If it has changed since, its time is not
+    /// kept, so that its content decides when it is compared.
+    pub(super) fn of(path: &Path, content: u64, before: &Metadata) -> io::Result<Self> {
         let metadata = fs::metadata(path)?;
+        let unchanged = metadata.len() == before.len() && modified(&metadata) == modified(before);
         Ok(Identity {
             path: absolute(path),
             bytes: metadata.len(),
-            modified: modified(&metadata),
+            modified: modified(&metadata).filter(|_| unchanged),
             sample: sample(&mut File::open(path)?, metadata.len())?,
             content,
         })
@@ -137,7 +139,7 @@ mod tests {
         fs::write(&path, &text).unwrap();
         let hash = ContentHash::default();
         hash.reading(text.as_bytes()).read_to_end(&mut Vec::new()).unwrap();
-        let identity = Identity::of(&path, hash.digest()).unwrap();
+        let identity = Identity::of(&path, hash.digest(), &fs::metadata(&path).unwrap()).unwrap();
         assert_eq!(identity.compare(&path).unwrap(), Change::None);
         // A copy, whatever its name and time.
         fs::copy(&path, &other).unwrap();

@@ -68,6 +68,9 @@ impl<'a, T: Scalar> Loader<'a, T> {
 
     /// Fills a buffer with the next rows; `false` if there are none.
     pub(super) fn fill(&mut self, buffer: &mut Buffer<T>) -> Result<bool> {
+        if self.current.is_none() && self.chunks.is_empty() {
+            return Ok(false); // With the buffer as it is, to be used again.
+        }
         let width = self.loading.feature_names.len();
         let mut rows = buffer.data.take().map_or_else(empty, Dataset::into_encoded);
         rows.features.clear();

@@ -7,7 +7,7 @@ use std::thread;
 use super::cache::RowCache;
 use super::loader::{Buffer, Loader, Loading};
 use super::share::Share;
-use crate::data::rows::{Pass, RowSource, Visitor};
+use crate::data::rows::{Order, Pass, RowSource, Visitor};
 use crate::data::schema::{Schema, Task};
 use crate::data::standardize::Standardizer;
 use crate::error::{Error, Result};
@@ -141,7 +141,11 @@ impl<T: Scalar> RowSource<T> for RowStream<T> {
             let outcome = to_visit.iter().try_for_each(|buffer| {
                 let buffer: Buffer<T> = buffer.map_err(Some)?;
                 let data = buffer.data.as_ref().expect("a buffer that was filled");
-                let flow = f(data, RowIndex::List(&buffer.order)).map_err(Some)?;
+                let rows = match pass.order {
+                    Order::File => RowIndex::Range { start: 0, len: data.rows() },
+                    Order::Shuffled { .. } => RowIndex::List(&buffer.order),
+                };
+                let flow = f(data, rows).map_err(Some)?;
                 // Who does not listen any more has loaded the last rows.
                 let _ = done.send(buffer);
                 if flow.is_break() { Err(None) } else { Ok(()) }

@@ -1,0 +1,108 @@
+use super::*;
+use crate::kernels::test_levels::at_one_level;
+use crate::loss::{CrossEntropy, Mse};
+use crate::model::{Init, Linear};
+use ndarray::Array2;
+
+fn data(rows: usize, features: usize) -> Dataset<f64> {
+    let x = Array2::from_shape_fn((rows, features), |(i, j)| ((i * 37 + j * 11) % 101) as f64 / 7.3 - 5.0);
+    let classes = (0..rows).map(|i| i % 3).collect();
+    let weights = (0..rows).map(|i| 0.1 + (i % 7) as f64).collect();
+    Dataset::with_classes(x, classes).unwrap().weighted(weights).unwrap()
+}
+
+fn model(data: &Dataset<f64>) -> Linear<f64> {
+    Linear::new(data.features().ncols(), 3).initialized(Init::Uniform { seed: 1 })
+}
+
+/// The sums of all rows, every third first.
+fn sums(data: &Dataset<f64>, threads: usize) -> Sums<f64> {
+    let model = model(data);
+    let mut accumulator = Accumulator::new(&model, threads, data.rows(), data.rows()).unwrap();
+    let rows = data.rows() as u32;
+    let order: Vec<u32> = (0..3).flat_map(|start| (start..rows).step_by(3)).collect();
+    let problem = Problem { model: &model, loss: &CrossEntropy::new(), data, targets: &data.targets() };
+    // What an earlier batch leaves behind must not show.
+    accumulator.begin();
+    accumulator.add(&problem, RowIndex::List(&order[..1]), RowIndex::NONE);
+    accumulator.begin();
+    accumulator.add(&problem, RowIndex::List(&order), RowIndex::NONE);
+    accumulator.finish().clone()
+}
+
+fn assert_same_bits(a: &Sums<f64>, b: &Sums<f64>, what: &str) {
+    assert_eq!((&a.gradient, a.loss, a.weight), (&b.gradient, b.loss, b.weight), "{what}");
+}
+
+#[test]
+fn threads_change_no_bit() {
+    let _level = at_one_level();
+    // From one shard to more than a round has room for.
+    for (rows, features) in [(1, 3), (63, 3), (700, 40), (5000, 40), (5000, 4000)] {
+        let data = data(rows.min(if features > 1000 { 300 } else { rows }), features);
+        let one = sums(&data, 1);
+        for threads in [2, 3, 7] {
+            assert_same_bits(&sums(&data, threads), &one, &format!("{rows} x {features}, {threads} threads"));
+        }
+    }
+}
+
+#[test]
+fn the_sums_are_those_of_row_after_row() {
+    for (rows, features) in [(1, 1), (100, 1), (65, 3), (1000, 30), (257, 100)] {
+        let data = data(rows, features);
+        let (model, loss, targets) = (model(&data), CrossEntropy::new(), data.targets());
+        let mut expected = Sums::zero(parameter_count(model.parameters()));
+        let (mut logits, mut gradient) = ([0.0; 3], [0.0; 3]);
+        for row in 0..rows {
+            model.forward_row(data.row(row), &mut logits);
+            let value = loss.weighted_row(&logits, &targets, row, &mut gradient);
+            model.backward_row(data.row(row), &gradient, &mut expected.gradient);
+            expected.loss += value.loss;
+            expected.weight += value.weight;
+        }
+        let found = sums(&data, 2);
+        let close = |a: f64, b: f64| (a - b).abs() <= 1e-11 * expected.weight * 10.0;
+        assert!(found.gradient.iter().zip(&expected.gradient).all(|(a, b)| close(*a, *b)), "{rows} x {features}");
+        assert!(close(found.loss, expected.loss) && close(found.weight, expected.weight));
+    }
+}
+
+#[test]
+fn rows_may_come_in_pieces_of_different_data() {
+    let _level = at_one_level();
+    let (first, second) = (data(100, 3), data(30, 3));
+    let (model, loss) = (model(&first), CrossEntropy::new());
+    let mut accumulator = Accumulator::new(&model, 2, 130, 100).unwrap();
+    let mut of = |parts: &[&Dataset<f64>]| {
+        accumulator.begin();
+        for part in parts {
+            let problem = Problem { model: &model, loss: &loss, data: part, targets: &part.targets() };
+            accumulator.add(&problem, RowIndex::Range { start: 0, len: part.rows() }, RowIndex::NONE);
+        }
+        accumulator.finish().clone()
+    };
+    let (a, b, both) = (of(&[&first]), of(&[&second]), of(&[&first, &second]));
+    let sum: Vec<f64> = a.gradient.iter().zip(&b.gradient).map(|(a, b)| a + b).collect();
+    assert_eq!((both.gradient, both.loss, both.weight), (sum, a.loss + b.loss, a.weight + b.weight));
+}
+
+#[test]
+fn the_mean_loss_is_that_of_the_sums() {
+    let data = data(5000, 3);
+    let sums = sums(&data, 1);
+    let mean = mean_loss(&model(&data), &CrossEntropy::new(), &data);
+    assert!((mean - sums.loss / sums.weight).abs() < 1e-12 * mean, "{mean}");
+}
+
+#[test]
+fn one_row_is_a_batch_too() {
+    let data = Dataset::with_values(ndarray::array![[3.0]], ndarray::array![[5.0]]).unwrap();
+    let model = Linear::new(1, 1);
+    let mut accumulator = Accumulator::new(&model, 2, 1, 1).unwrap();
+    accumulator.begin();
+    let problem = Problem { model: &model, loss: &Mse, data: &data, targets: &data.targets() };
+    accumulator.add(&problem, RowIndex::List(&[0]), RowIndex::NONE);
+    let sums = accumulator.finish();
+    assert_eq!((sums.gradient.as_slice(), sums.loss, sums.weight), (&[-30.0, -10.0][..], 25.0, 1.0));
+}
