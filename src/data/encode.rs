@@ -93,12 +93,12 @@ impl Schema {
         keep: &KeptRows,
         unknown: Unknown,
     ) -> Result<Features<T>> {
-        if let Some(fills) = self.all_numbers() {
-            if columns.len() <= table.names().len() {
-                check_numbers(table, columns, &fills, keep)?;
-                let fills = fills.into_iter().map(|fill| fill.map(T::from_f64)).collect();
-                return Ok(Features::OfTable { columns: columns.to_vec(), fills });
-            }
+        if let Some(fills) = self.all_numbers()
+            && columns.len() <= table.names().len()
+        {
+            check_numbers(table, columns, &fills, keep)?;
+            let fills = fills.into_iter().map(|fill| fill.map(T::from_f64)).collect();
+            return Ok(Features::OfTable { columns: columns.to_vec(), fills });
         }
         let encoder = FeatureEncoder::new(self, table, columns, unknown);
         let mut features = Array2::zeros((keep.len(), encoder.width));

@@ -49,11 +49,12 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) {
         add_bias::<V>(self.output_gradient, self.bias_gradient);
-        if self.each == 1 && self.rows.width() == 1 {
-            if let Some(column) = self.rows.contiguous() {
-                self.weight_gradient[0] += dot_lanes::<V>(column, self.output_gradient);
-                return;
-            }
+        if self.each == 1
+            && self.rows.width() == 1
+            && let Some(column) = self.rows.contiguous()
+        {
+            self.weight_gradient[0] += dot_lanes::<V>(column, self.output_gradient);
+            return;
         }
         let width = self.rows.width();
         let mut place = 0;

@@ -41,7 +41,7 @@ const GROUP: usize = 4;
 /// Whether the row that comes a round after this place is fetched from memory on the way forward; else on the way back.
 #[inline(always)]
 pub(super) fn fetches_forward(place: usize) -> bool {
-    place / GROUP % 2 == 0
+    (place / GROUP).is_multiple_of(2)
 }
 
 impl<T: Element> Kernel<T> for Forward<'_, T> {
@@ -49,10 +49,11 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
 
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) {
-        if self.each == 1 && self.rows.width() == 1 {
-            if let Some(column) = self.rows.contiguous() {
-                return scale_column::<V>(column, self.weight[0], self.bias.first().copied(), self.outputs);
-            }
+        if self.each == 1
+            && self.rows.width() == 1
+            && let Some(column) = self.rows.contiguous()
+        {
+            return scale_column::<V>(column, self.weight[0], self.bias.first().copied(), self.outputs);
         }
         let (rows, width) = (self.rows, self.rows.width());
         let mut place = 0;

@@ -128,11 +128,10 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
     }
 
     fn check(&self, targets: &Targets<'_, T>, rows: usize, outputs: usize) -> Result<()> {
-        if let Some(weights) = &self.class_weights {
-            if weights.len() != outputs {
+        if let Some(weights) = &self.class_weights
+            && weights.len() != outputs {
                 return Err(Error::shape("class weights", &[outputs], &[weights.len()]));
             }
-        }
         targets.check(TargetKind::Classes, rows, outputs)
     }
 

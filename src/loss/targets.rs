@@ -134,7 +134,7 @@ impl<'a, T: Scalar> Targets<'a, T> {
         match (&self.data, kind) {
             (Data::Values { shape, .. }, TargetKind::Values) => {
                 if *shape != [rows, outputs] {
-                    return Err(Error::shape("targets", &[rows, outputs], *shape));
+                    return Err(Error::shape("targets", &[rows, outputs], shape));
                 }
                 self.check_values(|value| value.is_finite(), "is not finite")?;
             }
@@ -168,11 +168,11 @@ impl<'a, T: Scalar> Targets<'a, T> {
 
     /// Refuses the first value that `accepts` turns down.
     pub(crate) fn check_values(&self, accepts: impl Fn(T) -> bool, why: &'static str) -> Result<()> {
-        if let Data::Values { values, outputs, .. } = &self.data {
-            if let Some(at) = values.iter().position(|&value| !accepts(value)) {
-                let value = values[at].as_f64();
-                return Err(ErrorKind::Target { row: at / outputs, output: at % outputs, value, why }.into());
-            }
+        if let Data::Values { values, outputs, .. } = &self.data
+            && let Some(at) = values.iter().position(|&value| !accepts(value))
+        {
+            let value = values[at].as_f64();
+            return Err(ErrorKind::Target { row: at / outputs, output: at % outputs, value, why }.into());
         }
         Ok(())
     }

@@ -101,7 +101,7 @@ impl Observer for Progress {
     fn epoch(&mut self, event: &EpochEvent) -> Result<()> {
         if let Display::Lines = self.display {
             let every = self.epochs.div_ceil(LINES);
-            let due = event.epoch == 1 || event.epoch % every == 0 || self.refreshed.elapsed() >= LINE_EVERY;
+            let due = event.epoch == 1 || event.epoch.is_multiple_of(every) || self.refreshed.elapsed() >= LINE_EVERY;
             if due {
                 self.refreshed = Instant::now();
                 let EpochEvent { epoch, loss, grad_norm, .. } = event;

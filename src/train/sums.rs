@@ -229,8 +229,8 @@ impl<T: Scalar> Accumulator<T> {
                 // Each thread takes neighbouring shards, and knows which it takes next.
                 let (first, last) = ((thread * count).div_ceil(threads), ((thread + 1) * count).div_ceil(threads));
                 let mut scratch = lock(&scratch[thread]);
-                for index in first..last {
-                    let mut sums = lock(&shards[index]);
+                for (index, sums) in shards.iter().enumerate().take(last).skip(first) {
+                    let mut sums = lock(sums);
                     sums.clear();
                     let own = now.part(index * shard, (index + 1) * shard);
                     let next = if index + 1 < last {

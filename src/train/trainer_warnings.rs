@@ -172,15 +172,16 @@ where
         }
         let step = self.optimizer.steps();
         let lr = self.watch.largest_lr;
-        if reason == StopReason::Finished && still_falling(&self.epoch_losses) {
-            if let Some(limit) = self.stable_limit(lr, source)?.filter(|limit| lr < FAR_BELOW * limit) {
-                self.warn("small_learning_rate", step, || {
-                    format!(
-                        "the loss was still falling: the learning rate {lr:e} is far below what is stable, at least \
+        if reason == StopReason::Finished
+            && still_falling(&self.epoch_losses)
+            && let Some(limit) = self.stable_limit(lr, source)?.filter(|limit| lr < FAR_BELOW * limit)
+        {
+            self.warn("small_learning_rate", step, || {
+                format!(
+                    "the loss was still falling: the learning rate {lr:e} is far below what is stable, at least \
                          {limit:.3e}; raise it, or leave it out to have it chosen"
-                    )
-                })?;
-            }
+                )
+            })?;
         }
         let low = loss < 0.2 * self.first_loss.unwrap_or(0.0);
         let settled = self.epoch >= LONG_RUN && low && self.loss.classifies();

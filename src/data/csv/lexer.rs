@@ -123,11 +123,11 @@ impl<'a> Lexer<'a> {
     #[inline]
     pub(crate) fn take_number<T: Scalar>(&mut self) -> Option<T> {
         let start = self.skip_spaces(self.at);
-        if let Some((value, end)) = number::read_plain(self.bytes, start) {
-            if self.is_cell_end(end) {
-                self.at = end;
-                return Some(value);
-            }
+        if let Some((value, end)) = number::read_plain(self.bytes, start)
+            && self.is_cell_end(end)
+        {
+            self.at = end;
+            return Some(value);
         }
         self.take_any_number(start)
     }
