@@ -85,7 +85,7 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
                     3.. => block.add_outputs::<V, 3, 3>(first, gradient),
                     2 if V::REGISTERS >= 32 => block.add_outputs::<V, 2, 8>(first, gradient),
                     2 => block.add_outputs::<V, 2, 4>(first, gradient),
-                    _ => block.add_outputs::<V, 1, 8>(first, gradient),
+                    _ => block.add_output::<V>(first, gradient),
                 };
             }
             place += count;
@@ -124,24 +124,43 @@ impl<T: Element> Block<'_, T> {
                 self.add_strip::<V, OUTPUTS, REGISTERS>(first, gradient, column, V::LANES);
                 column += REGISTERS * V::LANES;
             }
+            // What is left goes vector by vector: a strip of every length for every number of outputs would be a lot of
+            // code for little.
             while column < self.width {
-                let left = self.width - column;
-                let vectors = left.div_ceil(V::LANES).min(REGISTERS);
-                let last = (left - (vectors - 1) * V::LANES).min(V::LANES);
-                match vectors {
-                    8 => self.add_strip::<V, OUTPUTS, 8>(first, gradient, column, last),
-                    7 => self.add_strip::<V, OUTPUTS, 7>(first, gradient, column, last),
-                    6 => self.add_strip::<V, OUTPUTS, 6>(first, gradient, column, last),
-                    5 => self.add_strip::<V, OUTPUTS, 5>(first, gradient, column, last),
-                    4 => self.add_strip::<V, OUTPUTS, 4>(first, gradient, column, last),
-                    3 => self.add_strip::<V, OUTPUTS, 3>(first, gradient, column, last),
-                    2 => self.add_strip::<V, OUTPUTS, 2>(first, gradient, column, last),
-                    _ => self.add_strip::<V, OUTPUTS, 1>(first, gradient, column, last),
-                }
-                column += (vectors - 1) * V::LANES + last;
+                let last = (self.width - column).min(V::LANES);
+                self.add_strip::<V, OUTPUTS, 1>(first, gradient, column, last);
+                column += last;
             }
         }
         OUTPUTS
+    }
+
+    /// The same for one output, whose strips may have any length: rows are read once.
+    #[inline(always)]
+    fn add_output<V: Lanes<Element = T>>(&self, output: usize, gradient: &mut [T]) -> usize {
+        debug_assert!(gradient.len() >= self.width && output < self.each);
+        let gradient = gradient.as_mut_ptr();
+        let mut column = 0;
+        while column < self.width {
+            let left = self.width - column;
+            let vectors = left.div_ceil(V::LANES).min(8);
+            let last = (left - (vectors - 1) * V::LANES).min(V::LANES);
+            // SAFETY: every strip lies within `width`, the length of each input and of the gradient's row.
+            unsafe {
+                match vectors {
+                    8 => self.add_strip::<V, 1, 8>(output, gradient, column, last),
+                    7 => self.add_strip::<V, 1, 7>(output, gradient, column, last),
+                    6 => self.add_strip::<V, 1, 6>(output, gradient, column, last),
+                    5 => self.add_strip::<V, 1, 5>(output, gradient, column, last),
+                    4 => self.add_strip::<V, 1, 4>(output, gradient, column, last),
+                    3 => self.add_strip::<V, 1, 3>(output, gradient, column, last),
+                    2 => self.add_strip::<V, 1, 2>(output, gradient, column, last),
+                    _ => self.add_strip::<V, 1, 1>(output, gradient, column, last),
+                }
+            }
+            column += (vectors - 1) * V::LANES + last;
+        }
+        1
     }
 
     /// One strip of columns, kept in registers over all rows. Its last vector has `last` numbers.
