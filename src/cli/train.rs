@@ -76,8 +76,10 @@ impl Train {
         refuse_same_files(&input_paths(&self.source), &outputs)?;
         self.momentum_given()?;
         if let Some(threads) = self.training.threads {
-            // For what is done before and after training; there is no pool yet that this could be too late for.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+            // For what is done before and after training; there is no pool yet that this could be too late for. More
+            // threads than processors bring nothing.
+            let most = std::thread::available_parallelism().map_or(1, usize::from);
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.min(most)).build_global();
         }
         match self.source.model.dtype {
             DtypeChoice::F64 => self.run_with::<f64>(),
