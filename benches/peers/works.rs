@@ -140,13 +140,12 @@ fn fit<T: Scalar>(
     Ok((model, report))
 }
 
-/// Keeps the loss and the gradient norm of each step, and the time from the start of the run to the end of its last
-/// epoch: what comes after, the loss over all rows, is not the others' work.
+/// Keeps the loss and the gradient norm of each step, and the time from the first step to the last: what comes after, the
+/// loss over all rows, is not the others' work.
 #[derive(Default)]
 struct Recorder {
     losses: Vec<f64>,
     norms: Vec<f64>,
-    started: Option<Instant>,
     seconds: f64,
     log: Option<RunLog>,
 }
@@ -159,7 +158,6 @@ impl Recorder {
 
 impl Observer for Recorder {
     fn start(&mut self, start: &RunStart) -> gradus::Result<()> {
-        self.started = Some(Instant::now());
         self.log.as_mut().map_or(Ok(()), |log| log.start(start))
     }
 
@@ -170,12 +168,11 @@ impl Observer for Recorder {
     }
 
     fn epoch(&mut self, event: &EpochEvent) -> gradus::Result<()> {
-        self.log.as_mut().map_or(Ok(()), |log| log.epoch(event))?;
-        self.seconds = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64());
-        Ok(())
+        self.log.as_mut().map_or(Ok(()), |log| log.epoch(event))
     }
 
     fn end(&mut self, end: &RunEnd) -> gradus::Result<()> {
+        self.seconds = end.seconds;
         self.log.as_mut().map_or(Ok(()), |log| log.end(end))
     }
 }

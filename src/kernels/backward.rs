@@ -1,13 +1,11 @@
 //! The gradient of a linear layer, summed over some rows: of the weight `sum g row'`, of the bias `sum g`.
 
-use num_traits::Zero;
-
 use super::element::Element;
 use super::forward::fetches_forward;
 use super::lanes::{Lanes, load, store};
 use super::level::Kernel;
 use super::rows::{Rows, prefetch};
-use super::vector::dot_lanes;
+use super::vector::{dot_lanes, sum_lanes};
 
 /// Adds each row's gradient to `weight_gradient`, `[outputs, width]`, and to `bias_gradient`, `[outputs]` or empty.
 /// `output_gradient` is `[rows, outputs]`.
@@ -224,7 +222,7 @@ unsafe fn load_strip<V: Lanes>(from: *const V::Element, last: usize, strip: &mut
 fn add_bias<V: Lanes>(output_gradient: &[V::Element], bias: &mut [V::Element]) {
     match bias {
         [] => {}
-        [bias] => *bias += sum::<V>(output_gradient),
+        [bias] => *bias += sum_lanes::<V>(output_gradient),
         _ => {
             for row in output_gradient.chunks_exact(bias.len()) {
                 for (bias, &g) in bias.iter_mut().zip(row) {
@@ -233,19 +231,6 @@ fn add_bias<V: Lanes>(output_gradient: &[V::Element], bias: &mut [V::Element]) {
             }
         }
     }
-}
-
-#[inline(always)]
-fn sum<V: Lanes>(values: &[V::Element]) -> V::Element {
-    let mut lanes = V::splat(V::Element::zero());
-    let mut place = 0;
-    while place < values.len() {
-        let count = (values.len() - place).min(V::LANES);
-        // SAFETY: `count` values are left.
-        lanes = lanes.add(unsafe { load(values.as_ptr().add(place), count) });
-        place += count;
-    }
-    lanes.sum()
 }
 
 #[cfg(test)]

@@ -57,6 +57,29 @@ pub(super) fn dot_lanes<V: Lanes>(a: &[V::Element], b: &[V::Element]) -> V::Elem
     a.add(b).add(c.add(d)).sum()
 }
 
+/// `sum a[i]` on lanes.
+#[inline(always)]
+pub(super) fn sum_lanes<V: Lanes>(a: &[V::Element]) -> V::Element {
+    let mut chains = [V::splat(V::Element::zero()); CHAINS];
+    let mut place = 0;
+    // SAFETY: no place is read from the slice's length on.
+    unsafe {
+        while place + CHAINS * V::LANES <= a.len() {
+            for (c, chain) in chains.iter_mut().enumerate() {
+                *chain = chain.add(V::load(a.as_ptr().add(place + c * V::LANES)));
+            }
+            place += CHAINS * V::LANES;
+        }
+        while place < a.len() {
+            let count = (a.len() - place).min(V::LANES);
+            chains[0] = chains[0].add(load(a.as_ptr().add(place), count));
+            place += count;
+        }
+    }
+    let [a, b, c, d] = chains;
+    a.add(b).add(c.add(d)).sum()
+}
+
 /// `sum a[i]^2`.
 pub fn sum_of_squares<T: Element>(a: &[T]) -> T {
     dot(a, a)

@@ -175,6 +175,7 @@ impl<T: Scalar> Sgd<T> {
     }
 
     /// Whether this parameter takes part in the step, by its ledger and the policy.
+    #[inline]
     fn admit(&self, parameter: &Parameter<T>) -> Result<bool> {
         let name = || parameter.name().to_owned();
         if parameter.is_frozen() {

@@ -47,8 +47,6 @@ pub struct EpochEvent {
     pub grad_norm: f64,
     /// Rows in the epoch.
     pub samples: usize,
-    /// Seconds the epoch took.
-    pub seconds: f64,
 }
 
 /// Something a user should know, that does not end the run.

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -44,6 +45,8 @@ pub struct RunLog {
     header: LogHeader,
     /// Taken at the end.
     sink: Option<Sink>,
+    /// When the epoch under way began.
+    epoch_began: Instant,
 }
 
 enum Sink {
@@ -107,7 +110,7 @@ impl RunLog {
             LogFormat::JsonLines => Sink::Json(file),
             LogFormat::Csv => Sink::Csv(Box::new(csv::Writer::from_writer(file))),
         };
-        Ok(RunLog { path: path.as_ref().to_owned(), header, sink: Some(sink) })
+        Ok(RunLog { path: path.as_ref().to_owned(), header, sink: Some(sink), epoch_began: Instant::now() })
     }
 
     fn write(&mut self, line: &Line<'_>) -> Result<()> {
@@ -124,6 +127,7 @@ impl RunLog {
 
 impl Observer for RunLog {
     fn start(&mut self, start: &RunStart) -> Result<()> {
+        self.epoch_began = Instant::now();
         let header = std::mem::take(&mut self.header);
         let classes = (!header.classes.is_empty()).then_some(&header.classes[..]);
         let line = Line::Start {
@@ -146,7 +150,9 @@ impl Observer for RunLog {
     }
 
     fn epoch(&mut self, event: &EpochEvent) -> Result<()> {
-        let EpochEvent { epoch, loss, valid_loss, seconds, .. } = *event;
+        let EpochEvent { epoch, loss, valid_loss, .. } = *event;
+        let ended = Instant::now();
+        let seconds = (ended - std::mem::replace(&mut self.epoch_began, ended)).as_secs_f64();
         self.write(&Line::Epoch { epoch, loss, valid_loss, seconds })
     }
 

@@ -14,6 +14,8 @@ pub struct Progress {
     epochs: usize,
     rows: usize,
     refreshed: Instant,
+    /// The last epoch that was told of.
+    told: usize,
 }
 
 enum Display {
@@ -61,7 +63,7 @@ impl Progress {
     }
 
     fn new(display: Display) -> Self {
-        Progress { display, epochs: 0, rows: 0, refreshed: Instant::now() }
+        Progress { display, epochs: 0, rows: 0, refreshed: Instant::now(), told: 0 }
     }
 }
 
@@ -79,7 +81,7 @@ impl Observer for Progress {
     fn start(&mut self, start: &RunStart) -> Result<()> {
         self.epochs = start.epochs;
         self.rows = start.rows;
-        self.refreshed = Instant::now();
+        (self.refreshed, self.told) = (Instant::now(), 0);
         if let Display::Bar(bar) = &self.display {
             bar.set_length(start.rows.saturating_mul(start.epochs) as u64);
         }
@@ -103,13 +105,15 @@ impl Observer for Progress {
             let every = self.epochs.div_ceil(LINES);
             let due = event.epoch == 1 || event.epoch.is_multiple_of(every) || self.refreshed.elapsed() >= LINE_EVERY;
             if due {
-                self.refreshed = Instant::now();
+                let seconds = self.refreshed.elapsed().as_secs_f64();
+                let rows = (event.epoch - self.told) * event.samples;
+                (self.refreshed, self.told) = (Instant::now(), event.epoch);
                 let EpochEvent { epoch, loss, grad_norm, .. } = event;
                 let valid = event.valid_loss.map_or(String::new(), |loss| format!("  valid loss {loss:.6e}"));
                 remark(format!(
                     "epoch {epoch}/{}  loss {loss:.6e}{valid}  grad norm {grad_norm:.3e}  {}",
                     self.epochs,
-                    rate(event.samples as f64 / event.seconds.max(1e-9))
+                    rate(rows as f64 / seconds.max(1e-9))
                 ));
             }
         }

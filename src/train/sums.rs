@@ -42,7 +42,7 @@ fn shard_rows(rows: usize, parameters: usize) -> usize {
 
 /// The least rows of which no more pieces are needed than of `most`: pieces of about one length.
 fn evenly(rows: usize, most: usize) -> usize {
-    rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
+    if rows <= most { rows.max(1) } else { rows.div_ceil(rows.div_ceil(most)) }
 }
 
 /// What a set of rows adds up to.
@@ -163,6 +163,8 @@ pub(crate) struct Accumulator<T> {
     total: Sums<T>,
     /// Whether nothing has been added to the total.
     empty: bool,
+    /// The last number of rows that were added, and the rows of their shards: divisions count in a step of 100 ns.
+    shard_of: (usize, usize),
     /// The sums of the shards of a round.
     shards: Vec<Mutex<Sums<T>>>,
     /// One for each thread.
@@ -190,6 +192,7 @@ impl<T: Scalar> Accumulator<T> {
         Ok(Accumulator {
             total: Sums::zero(parameters),
             empty: true,
+            shard_of: (0, 1),
             shards: (0..in_a_round).map(|_| Mutex::new(Sums::zero(parameters))).collect(),
             scratch: (0..threads).map(|_| scratch()).collect(),
             team,
@@ -208,7 +211,10 @@ impl<T: Scalar> Accumulator<T> {
         L: Loss<T> + ?Sized,
     {
         let parameters = self.total.gradient.len();
-        let shard = shard_rows(rows.len(), parameters);
+        if rows.len() != self.shard_of.0 {
+            self.shard_of = (rows.len(), shard_rows(rows.len(), parameters));
+        }
+        let shard = self.shard_of.1;
         let work = rows.len() * parameters;
         if rows.len() <= shard && self.empty {
             // The only shard: its sums are the total.

@@ -139,6 +139,7 @@ impl<'a, T: Scalar> Trainer<'a, T> {
             guard: Guard::new(snapshot(model.parameters())),
             config: self.config,
             rows,
+            batch,
             validation: self.validation,
             interrupt: self.interrupt,
             observer,
@@ -196,6 +197,8 @@ struct Run<'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
     initial: Vec<Vec<T>>,
     /// Rows of an epoch.
     rows: usize,
+    /// Rows of a step: the micro-batches of an accumulation window.
+    batch: usize,
     validation: Option<Box<dyn RowSource<T> + 'a>>,
     interrupt: Option<&'a AtomicBool>,
     observer: &'a mut dyn Observer,
@@ -259,7 +262,6 @@ where
     fn all_epochs(&mut self, source: &mut dyn RowSource<T>) -> Result<Outcome> {
         let mut stopping = Stopping::new(&self.config);
         let mut reason = StopReason::Finished;
-        let mut started = Instant::now();
         for epoch in 1..=self.config.epochs {
             self.epoch = epoch;
             // The order of rows that all go into one step means nothing, and in file order they are read faster.
@@ -282,16 +284,13 @@ where
                 None => None,
             };
             let loss = sums.loss / sums.weight;
-            let ended = Instant::now();
             let event = EpochEvent {
                 epoch,
                 loss,
                 valid_loss,
                 grad_norm: sums.grad_norm,
                 samples: self.rows,
-                seconds: (ended - started).as_secs_f64(),
             };
-            started = ended;
             self.observer.epoch(&event)?;
             let watched = match valid_loss {
                 None if stopping.watches_loss() => Some(self.mean_loss_of(source)?),
@@ -323,18 +322,13 @@ where
         Ok(sum.loss / sum.weight)
     }
 
-    /// Rows of a step: the micro-batches of an accumulation window.
-    fn effective_batch(&self) -> usize {
-        self.config.batch_size.of(self.rows).saturating_mul(self.config.accumulate).min(self.rows)
-    }
-
     fn one_step_an_epoch(&self) -> bool {
-        self.effective_batch() >= self.rows
+        self.batch >= self.rows
     }
 
     /// One pass over the rows in this order; `None` if the run was interrupted.
     fn one_epoch(&mut self, source: &mut dyn RowSource<T>, order: Order) -> Result<Option<EpochSums>> {
-        let batch = self.effective_batch();
+        let batch = self.batch;
         let mut epoch = EpochSums::default();
         let mut interrupted = false;
         // Rows of the epoch that were visited, and those among them that wait for the rest of their effective batch.

@@ -68,13 +68,9 @@ where
             grad_norm: event.grad_norm,
             momentum: self.optimizer.momentum().factor() > 0.0,
         };
-        let mut signs = [None; 4];
-        let mut told = 0;
-        self.watch.epoch(&facts, |sign| {
-            signs[told] = Some(sign);
-            told += 1;
-        });
-        for sign in signs.into_iter().flatten() {
+        let mut signs = Vec::new();
+        self.watch.epoch(&facts, &mut signs);
+        for sign in signs {
             self.look_into(sign, event, source)?;
         }
         Ok(())
@@ -151,7 +147,7 @@ where
     /// gradients besides, of the order of `trace / b`, and momentum m adds `1/(1-m)` of them up.
     fn limit_of(&self, steepest: f64, trace: f64) -> f64 {
         let rows = self.rows;
-        let batch = self.effective_batch().min(rows);
+        let batch = self.batch;
         let momentum = self.optimizer.momentum();
         let m = momentum.factor();
         let smooth = match momentum {

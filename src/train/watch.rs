@@ -1,8 +1,6 @@
 //! Signs that a run goes wrong though its numbers are finite. A few operations a step; what costs more is done only
 //! when these raise a suspicion.
 
-use std::collections::VecDeque;
-
 use super::event::StepEvent;
 
 /// The codes of all warnings of a run.
@@ -103,8 +101,10 @@ pub(super) struct Watch {
     promised: Option<(f64, f64, f64)>,
     gained_nothing: usize,
     curvature: f64,
-    losses: VecDeque<f64>,
-    first: Option<f64>,
+    /// The objectives of the last epochs, in turns; all epochs so far.
+    losses: [f64; WINDOW],
+    epochs: usize,
+    first: f64,
     before: f64,
     rises: usize,
     /// Epoch, validation loss and training loss of the lowest validation loss.
@@ -127,11 +127,10 @@ impl Watch {
         let promise = event.lr * event.grad_norm * event.grad_norm;
         if let Some((loss, promised, lr)) = self.promised {
             // A promise below rounding cannot be measured, and is that of a run that has arrived.
-            let measurable = promised > 1e-9 * loss.abs();
-            let gained = (loss - event.loss) / promised;
-            if measurable && gained < GAINS_NOTHING {
+            let gained = loss - event.loss;
+            if gained < GAINS_NOTHING * promised && promised > 1e-9 * loss.abs() {
                 self.gained_nothing += 1;
-                self.curvature = 2.0 * (1.0 - gained) / lr;
+                self.curvature = 2.0 * (1.0 - gained / promised) / lr;
             } else {
                 self.gained_nothing = 0;
             }
@@ -139,29 +138,29 @@ impl Watch {
         self.promised = Some((event.loss, promise, event.lr));
     }
 
-    /// After each epoch.
-    pub(super) fn epoch(&mut self, facts: &EpochFacts, mut tell: impl FnMut(Sign)) {
+    /// After each epoch: adds what it has to say to `signs`.
+    pub(super) fn epoch(&mut self, facts: &EpochFacts, signs: &mut Vec<Sign>) {
         if self.clipped >= CLIPPED_AFTER {
             let share = self.clipped as f64 / self.steps as f64;
             if share >= NEARLY_ALL {
-                tell(Sign::Clipped(share));
+                signs.push(Sign::Clipped(share));
             }
         }
-        let first = *self.first.get_or_insert(facts.objective);
+        if self.epochs == 0 {
+            self.first = facts.objective;
+        }
         self.rises = if facts.objective > self.before { self.rises + 1 } else { 0 };
         self.before = facts.objective;
         // Momentum overshoots, and comes back; it does not pass where it began.
-        if self.rises > RISES && (!facts.momentum || facts.objective > first) {
-            tell(Sign::Rising(self.rises));
+        if self.rises > RISES && (!facts.momentum || facts.objective > self.first) {
+            signs.push(Sign::Rising(self.rises));
         }
-        self.losses.push_back(facts.objective);
-        if self.losses.len() > WINDOW {
-            self.losses.pop_front();
-        }
+        self.losses[self.epochs % WINDOW] = facts.objective;
+        self.epochs += 1;
         if self.gained_nothing >= WINDOW {
-            tell(Sign::Oscillating(Some(self.curvature)));
+            signs.push(Sign::Oscillating(Some(self.curvature)));
         } else if facts.grad_norm > LARGE * self.largest_norm && self.stands_still() {
-            tell(Sign::Oscillating(None));
+            signs.push(Sign::Oscillating(None));
         }
         let Some(valid) = facts.valid_loss else { return };
         match self.best {
@@ -169,7 +168,7 @@ impl Watch {
                 let risen = valid > VALIDATION_RISE * lowest && facts.loss < loss;
                 self.risen = if risen { self.risen + 1 } else { 0 };
                 if self.risen > VALIDATION_EPOCHS {
-                    tell(Sign::ValidationRising(epoch));
+                    signs.push(Sign::ValidationRising(epoch));
                 }
             }
             _ => (self.best, self.risen) = (Some((facts.epoch, valid, facts.loss)), 0),
@@ -177,8 +176,11 @@ impl Watch {
     }
 
     fn stands_still(&self) -> bool {
-        let sum = |range: std::ops::Range<usize>| self.losses.range(range).sum::<f64>();
-        self.losses.len() == WINDOW && sum(WINDOW / 2..WINDOW) > STILL * sum(0..WINDOW / 2)
+        if self.epochs < WINDOW {
+            return false;
+        }
+        let half = |first: usize| (first..first + WINDOW / 2).map(|at| self.losses[at % WINDOW]).sum::<f64>();
+        half(self.epochs + WINDOW / 2) > STILL * half(self.epochs)
     }
 }
 
@@ -202,7 +204,7 @@ mod tests {
         let mut told = Vec::new();
         for (at, loss) in losses.enumerate() {
             let facts = EpochFacts { epoch: at + 1, loss, objective: loss, valid_loss: None, grad_norm: 0.5, momentum };
-            watch.epoch(&facts, |sign| told.push(sign));
+            watch.epoch(&facts, &mut told);
         }
         told
     }
