@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use gradus::kernels::{self, RowIndex, Rows};
+use gradus::kernels::{self, OutputLoss, RowIndex, Rows};
 
 mod limit;
 
@@ -67,10 +67,12 @@ fn losses(criterion: &mut Criterion) {
     let (one, gradient) = (&logits[..ROWS], &mut gradient[..ROWS]);
     group.throughput(Throughput::Bytes(size_of_val(one) as u64));
     group.bench_function("logistic_loss of 1", |b| {
-        b.iter(|| kernels::logistic_loss(black_box(one), &targets, all, 1.0, gradient));
+        b.iter(|| {
+            kernels::output_loss(black_box(one), &targets, all, OutputLoss::Logistic { pos_weight: 1.0 }, gradient)
+        });
     });
     group.bench_function("squared_error of 1", |b| {
-        b.iter(|| kernels::squared_error(black_box(one), &targets, all, gradient));
+        b.iter(|| kernels::output_loss(black_box(one), &targets, all, OutputLoss::SquaredError, gradient));
     });
 }
 

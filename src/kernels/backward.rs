@@ -61,8 +61,12 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
             let mut inputs = [std::ptr::null(); BLOCK];
             let mut next = inputs;
             for (r, (input, next)) in inputs.iter_mut().zip(&mut next).take(count).enumerate() {
-                *input = self.rows.row(place + r).as_ptr();
-                *next = if fetches_forward(place + r) { *input } else { self.rows.next_round(place + r) };
+                *input = self.rows.address(place + r);
+                *next = if fetches_forward(place + r) {
+                    *input
+                } else {
+                    self.rows.address_ahead(place + r, self.rows.len())
+                };
             }
             let block = Block {
                 inputs: &inputs[..count],
@@ -92,15 +96,15 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
 }
 
 /// Some rows and what comes back to their outputs.
-struct Block<'a, T> {
+pub(super) struct Block<'a, T> {
     /// Where each row begins.
-    inputs: &'a [*const T],
+    pub inputs: &'a [*const T],
     /// Where the row begins that is to be fetched from memory meanwhile.
-    next: &'a [*const T],
-    width: usize,
+    pub next: &'a [*const T],
+    pub width: usize,
     /// `[rows, each]`.
-    output_gradient: &'a [T],
-    each: usize,
+    pub output_gradient: &'a [T],
+    pub each: usize,
 }
 
 impl<T: Element> Block<'_, T> {
@@ -135,7 +139,7 @@ impl<T: Element> Block<'_, T> {
 
     /// The same for one output, whose strips may have any length: rows are read once.
     #[inline(always)]
-    fn add_output<V: Lanes<Element = T>>(&self, output: usize, gradient: &mut [T]) -> usize {
+    pub fn add_output<V: Lanes<Element = T>>(&self, output: usize, gradient: &mut [T]) -> usize {
         debug_assert!(gradient.len() >= self.width && output < self.each);
         let gradient = gradient.as_mut_ptr();
         let mut column = 0;
@@ -219,7 +223,7 @@ unsafe fn load_strip<V: Lanes>(from: *const V::Element, last: usize, strip: &mut
 
 /// Adds up what comes back to each output.
 #[inline(always)]
-fn add_bias<V: Lanes>(output_gradient: &[V::Element], bias: &mut [V::Element]) {
+pub(super) fn add_bias<V: Lanes>(output_gradient: &[V::Element], bias: &mut [V::Element]) {
     match bias {
         [] => {}
         [bias] => *bias += sum_lanes::<V>(output_gradient),

@@ -12,7 +12,8 @@ use super::lanes::{Lanes, Plain};
 #[cfg(target_arch = "x86_64")]
 use super::lanes_x86;
 use super::level::run;
-use super::losses::{LogisticLoss, SoftmaxCrossEntropy, SquaredError};
+use super::linear_loss::LinearLoss;
+use super::losses::{OutputLosses, SoftmaxCrossEntropy};
 use super::update::SgdStep;
 use super::vector::{Add, AddScaled, Dot, Quotient};
 
@@ -45,8 +46,8 @@ macro_rules! kernels {
 kernels! {
     run_forward: Forward -> ();
     run_backward: Backward -> ();
-    run_squared_error: SquaredError -> f64;
-    run_logistic_loss: LogisticLoss -> f64;
+    run_linear_loss: LinearLoss -> f64;
+    run_output_losses: OutputLosses -> f64;
     run_softmax_cross_entropy: SoftmaxCrossEntropy -> f64;
     run_dot: Dot -> Self;
     run_add: Add -> ();

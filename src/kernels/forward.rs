@@ -36,12 +36,16 @@ pub struct Forward<'a, T> {
 }
 
 /// Rows at a time. The rows of a group share what is read of the weight.
-const GROUP: usize = 4;
+pub(super) const GROUP: usize = 4;
 
-/// Whether the row that comes a round after this place is fetched from memory on the way forward; else on the way back.
+/// Rows of a group whose place a round ahead is fetched from memory on the way forward; that of the others on the way back,
+/// so that memory is kept busy all the time.
+pub(super) const FETCHED: usize = GROUP / 2;
+
+/// Whether the row that comes a round after this place is fetched on the way forward.
 #[inline(always)]
 pub(super) fn fetches_forward(place: usize) -> bool {
-    (place / GROUP).is_multiple_of(2)
+    place % GROUP < FETCHED
 }
 
 impl<T: Element> Kernel<T> for Forward<'_, T> {
@@ -59,16 +63,14 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
         let mut place = 0;
         while place < rows.len() {
             let group = (rows.len() - place).min(GROUP);
-            // The other groups' turn comes on the way back, so that memory is kept busy all the time.
-            if fetches_forward(place) {
-                for r in 0..group {
-                    prefetch(rows.next_round(place + r), width);
-                }
-            }
             // A group that is not full computes its last row more than once.
             let mut inputs = [std::ptr::null(); GROUP];
             for (r, input) in inputs.iter_mut().enumerate() {
-                *input = rows.row(place + r.min(group - 1)).as_ptr();
+                *input = rows.address(place + r.min(group - 1));
+            }
+            let mut next = [std::ptr::null(); FETCHED];
+            for (r, next) in next.iter_mut().enumerate() {
+                *next = rows.address_ahead(place + r.min(group - 1), rows.len());
             }
             let mut first = 0;
             while first < self.each {
@@ -84,15 +86,16 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
                     }
                     sums.len()
                 };
+                let fetch = (first == 0).then_some(next);
                 // SAFETY: each input has `width` numbers, and from `weight` on there are those of `left` outputs.
                 first += unsafe {
                     match left {
-                        _ if left >= 5 && V::REGISTERS >= 32 => write(&tile::<V, 5>(&inputs, weight, width)),
-                        1 => write(&tile::<V, 1>(&inputs, weight, width)),
-                        2 => write(&tile::<V, 2>(&inputs, weight, width)),
-                        4 if V::REGISTERS >= 32 => write(&tile::<V, 4>(&inputs, weight, width)),
-                        _ if V::REGISTERS >= 32 => write(&tile::<V, 3>(&inputs, weight, width)),
-                        _ => write(&tile::<V, 2>(&inputs, weight, width)),
+                        _ if left >= 5 && V::REGISTERS >= 32 => write(&tile::<V, 5>(&inputs, fetch, weight, width)),
+                        1 => write(&tile::<V, 1>(&inputs, fetch, weight, width)),
+                        2 => write(&tile::<V, 2>(&inputs, fetch, weight, width)),
+                        4 if V::REGISTERS >= 32 => write(&tile::<V, 4>(&inputs, fetch, weight, width)),
+                        _ if V::REGISTERS >= 32 => write(&tile::<V, 3>(&inputs, fetch, weight, width)),
+                        _ => write(&tile::<V, 2>(&inputs, fetch, weight, width)),
                     }
                 };
             }
@@ -107,8 +110,9 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
 /// # Safety
 /// Each input must have `width` numbers, and `weight` `OUTPUTS` times as many.
 #[inline(always)]
-unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
+pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
     inputs: &[*const V::Element; GROUP],
+    fetch: Option<[*const V::Element; FETCHED]>,
     weight: *const V::Element,
     width: usize,
 ) -> [[V::Element; GROUP]; OUTPUTS] {
@@ -116,9 +120,22 @@ unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
     let whole = width - width % V::LANES;
     let mut column = 0;
     while column < whole {
+        if let Some(next) = fetch
+            && (column * size_of::<V::Element>()).is_multiple_of(64)
+        {
+            for next in next {
+                prefetch(next.wrapping_add(column), 1);
+            }
+        }
         // SAFETY: `column + LANES` is at most `width`.
         unsafe { add_products(&mut sums, inputs, weight, width, column, V::LANES) };
         column += V::LANES;
+    }
+    // The end may lie on a line of its own.
+    if let Some(next) = fetch {
+        for next in next {
+            prefetch(next.wrapping_add(column), width - column);
+        }
     }
     if column < width {
         // SAFETY: as many numbers are left of each row.

@@ -9,30 +9,32 @@ use super::lanes::{Lanes, load, store};
 use super::level::Kernel;
 use super::rows::RowIndex;
 
-/// The sum of `(p - y)^2` over rows of one output. Writes `2 (p - y)` over `gradient`. `predictions` and `gradient` are
+/// A loss of one output and its target.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum OutputLoss<T> {
+    /// `(p - y)^2`, with the derivative `2 (p - y)`.
+    SquaredError,
+    /// `pos_weight y ln(1+exp(-z)) + (1-y) ln(1+exp(z))` of a logit z.
+    Logistic {
+        /// What a row of target 1 counts.
+        pos_weight: T,
+    },
+}
+
+/// The sum of the losses of rows of one output. Writes its derivative over `gradient`. `outputs` and `gradient` are
 /// `[rows]`; `targets` holds the values of all rows that `rows` may name.
 ///
 /// # Panics
 /// If the lengths do not fit each other.
-pub fn squared_error<T: Element>(predictions: &[T], targets: &[T], rows: RowIndex<'_>, gradient: &mut [T]) -> f64 {
-    let pairs = Pairs::new(predictions, targets, rows, gradient);
-    T::run_squared_error(SquaredError(pairs))
-}
-
-/// The sum of `pos_weight y ln(1+exp(-z)) + (1-y) ln(1+exp(z))` over rows of one logit z. Writes its derivative over
-/// `gradient`. Shapes as in [`squared_error`].
-///
-/// # Panics
-/// If the lengths do not fit each other.
-pub fn logistic_loss<T: Element>(
-    logits: &[T],
+pub fn output_loss<T: Element>(
+    outputs: &[T],
     targets: &[T],
     rows: RowIndex<'_>,
-    pos_weight: T,
+    loss: OutputLoss<T>,
     gradient: &mut [T],
 ) -> f64 {
-    let pairs = Pairs::new(logits, targets, rows, gradient);
-    T::run_logistic_loss(LogisticLoss { pairs, pos_weight })
+    assert!(outputs.len() == rows.len() && gradient.len() == rows.len(), "one output for each row");
+    T::run_output_losses(OutputLosses { pairs: Pairs { outputs, targets, rows, gradient }, loss })
 }
 
 /// The sum of `ln(sum exp(z)) - z_label` over rows of several logits. Writes `softmax - onehot` over `gradient`. `logits`
@@ -55,22 +57,34 @@ pub fn softmax_cross_entropy<T: Element>(
 }
 
 /// Rows of one output, their targets, and where the gradient goes.
-pub struct Pairs<'a, T> {
-    outputs: &'a [T],
-    targets: &'a [T],
-    rows: RowIndex<'a>,
-    gradient: &'a mut [T],
+pub(super) struct Pairs<'a, T> {
+    /// `[rows]`, as is the gradient.
+    pub outputs: &'a [T],
+    /// The values of all rows.
+    pub targets: &'a [T],
+    pub rows: RowIndex<'a>,
+    pub gradient: &'a mut [T],
 }
 
-impl<'a, T: Element> Pairs<'a, T> {
-    fn new(outputs: &'a [T], targets: &'a [T], rows: RowIndex<'a>, gradient: &'a mut [T]) -> Self {
-        assert!(outputs.len() == rows.len() && gradient.len() == rows.len(), "one output for each row");
-        Pairs { outputs, targets, rows, gradient }
+impl<T: Element> Pairs<'_, T> {
+    /// The sum of the losses.
+    #[inline(always)]
+    pub fn sum<V: Lanes<Element = T>>(self, loss: OutputLoss<T>) -> f64 {
+        match loss {
+            OutputLoss::SquaredError => self.sum_of::<V>(squared_error),
+            OutputLoss::Logistic { pos_weight } => {
+                let pos_weight = V::splat(pos_weight);
+                self.sum_of::<V>(
+                    #[inline(always)]
+                    |z, y| logistic(z, y, pos_weight),
+                )
+            }
+        }
     }
 
     /// Gives each row's output and target to `loss`, which returns loss and gradient. Returns the sum of losses.
     #[inline(always)]
-    fn sum<V: Lanes<Element = T>>(self, loss: impl Fn(V, V) -> (V, V)) -> f64 {
+    fn sum_of<V: Lanes<Element = T>>(self, loss: impl Fn(V, V) -> (V, V)) -> f64 {
         /// Pieces whose sum keeps the precision of its terms: more are added up in double precision.
         const TOGETHER: usize = 32;
         let Pairs { outputs, targets, rows, gradient } = self;
@@ -112,7 +126,7 @@ const MOST_LANES: usize = 16;
 
 /// The first `count` lanes, and 0 in the others.
 #[inline(always)]
-fn first_lanes<V: Lanes>(value: V, count: usize) -> V {
+pub(super) fn first_lanes<V: Lanes>(value: V, count: usize) -> V {
     let mut lanes = [V::Element::zero(); MOST_LANES];
     // SAFETY: no register has more lanes than the array, and `count` is at most as many.
     unsafe {
@@ -121,53 +135,43 @@ fn first_lanes<V: Lanes>(value: V, count: usize) -> V {
     }
 }
 
-/// Pairs for the squared error.
-pub struct SquaredError<'a, T>(Pairs<'a, T>);
-
-impl<T: Element> Kernel<T> for SquaredError<'_, T> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn run<V: Lanes<Element = T>>(self) -> f64 {
-        self.0.sum::<V>(
-            #[inline(always)]
-            |p, y| {
-                let error = p.sub(y);
-                (error.mul(error), error.add(error))
-            },
-        )
-    }
-}
-
-pub struct LogisticLoss<'a, T> {
+pub struct OutputLosses<'a, T> {
     pairs: Pairs<'a, T>,
-    pos_weight: T,
+    loss: OutputLoss<T>,
 }
 
-impl<T: Element> Kernel<T> for LogisticLoss<'_, T> {
+impl<T: Element> Kernel<T> for OutputLosses<'_, T> {
     type Output = f64;
 
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) -> f64 {
-        let (zero, one, pos_weight) = (V::splat(T::zero()), V::splat(T::one()), V::splat(self.pos_weight));
-        self.pairs.sum::<V>(
-            #[inline(always)]
-            |z, y| {
-                let (positive, negative) = (pos_weight.mul(y), one.sub(y));
-                // t = exp(-|z|): the smaller of sigmoid(z) and sigmoid(-z) is t / (1 + t), the other 1 / (1 + t).
-                let opposite = zero.sub(z);
-                let t = exp(zero.sub(z.max(opposite)));
-                let larger = one.div(one.add(t));
-                let smaller = t.mul(larger);
-                let (sigmoid, complement) = (z.where_negative(smaller, larger), z.where_negative(larger, smaller));
-                let softplus_0 = ln_1p(t);
-                let softplus = zero.max(z).add(softplus_0);
-                let softplus_opposite = zero.max(opposite).add(softplus_0);
-                let loss = positive.mul(softplus_opposite).add(negative.mul(softplus));
-                (loss, negative.mul(sigmoid).sub(positive.mul(complement)))
-            },
-        )
+        self.pairs.sum::<V>(self.loss)
     }
+}
+
+/// `(p - y)^2` and its derivative.
+#[inline(always)]
+pub(super) fn squared_error<V: Lanes>(p: V, y: V) -> (V, V) {
+    let error = p.sub(y);
+    (error.mul(error), error.add(error))
+}
+
+/// `pos_weight y ln(1+exp(-z)) + (1-y) ln(1+exp(z))` and its derivative.
+#[inline(always)]
+pub(super) fn logistic<V: Lanes>(z: V, y: V, pos_weight: V) -> (V, V) {
+    let (zero, one) = (V::splat(V::Element::zero()), V::splat(V::Element::one()));
+    let (positive, negative) = (pos_weight.mul(y), one.sub(y));
+    // t = exp(-|z|): the smaller of sigmoid(z) and sigmoid(-z) is t / (1 + t), the other 1 / (1 + t).
+    let opposite = zero.sub(z);
+    let t = exp(zero.sub(z.max(opposite)));
+    let larger = one.div(one.add(t));
+    let smaller = t.mul(larger);
+    let (sigmoid, complement) = (z.where_negative(smaller, larger), z.where_negative(larger, smaller));
+    let softplus_0 = ln_1p(t);
+    let softplus = zero.max(z).add(softplus_0);
+    let softplus_opposite = zero.max(opposite).add(softplus_0);
+    let loss = positive.mul(softplus_opposite).add(negative.mul(softplus));
+    (loss, negative.mul(sigmoid).sub(positive.mul(complement)))
 }
 
 pub struct SoftmaxCrossEntropy<'a, T> {
@@ -185,12 +189,31 @@ impl<T: Element> Kernel<T> for SoftmaxCrossEntropy<'_, T> {
         let classes = self.logits.len() / self.rows.len();
         let mut sum = 0.0;
         let rows = self.logits.chunks_exact(classes).zip(self.gradient.chunks_exact_mut(classes));
+        // The odds against the labels of some rows, whose logarithms are taken together.
+        let mut odds = [T::zero(); MOST_LANES];
         for (place, (logits, gradient)) in rows.enumerate() {
             let label = self.labels[self.rows.at(place)];
-            sum += softmax_row::<V>(logits, label, gradient).as_f64();
+            let lane = place % V::LANES;
+            odds[lane] = T::zero();
+            match softmax_row::<V>(logits, label, gradient) {
+                RowLoss::Odds(against) => odds[lane] = against,
+                RowLoss::Value(loss) => sum += loss.as_f64(),
+            }
+            if lane + 1 == V::LANES || place + 1 == self.rows.len() {
+                odds[lane + 1..].fill(T::zero());
+                // SAFETY: no register has more lanes than the array.
+                sum += ln_1p(unsafe { V::load(odds.as_ptr()) }).sum().as_f64();
+            }
         }
         sum
     }
+}
+
+/// The loss of a row.
+enum RowLoss<T> {
+    /// `ln(1 + odds)` of these odds against the label, at most 1.
+    Odds(T),
+    Value(T),
 }
 
 /// One row: writes `softmax - onehot`, and returns the loss.
@@ -198,7 +221,7 @@ impl<T: Element> Kernel<T> for SoftmaxCrossEntropy<'_, T> {
 /// For a label that is nearly certain both the loss and the label's `p - 1` are differences of nearly equal numbers: the
 /// other classes' probabilities have them exactly.
 #[inline(always)]
-fn softmax_row<V: Lanes>(logits: &[V::Element], label: usize, gradient: &mut [V::Element]) -> V::Element {
+fn softmax_row<V: Lanes>(logits: &[V::Element], label: usize, gradient: &mut [V::Element]) -> RowLoss<V::Element> {
     let (zero, one) = (V::Element::zero(), V::Element::one());
     let nothing = V::splat(V::Element::neg_infinity());
     let mut most = nothing;
@@ -230,9 +253,8 @@ fn softmax_row<V: Lanes>(logits: &[V::Element], label: usize, gradient: &mut [V:
             p.store_partial(piece.as_mut_ptr(), piece.len());
         }
     }
-    let others = others * share;
-    gradient[label] = -others;
-    if others < V::Element::from_f64(0.5) { -(-others).ln_1p() } else { total.ln() - (logits[label] - largest) }
+    gradient[label] = -(others * share);
+    if others <= own { RowLoss::Odds(others / own) } else { RowLoss::Value(total.ln() - (logits[label] - largest)) }
 }
 
 #[cfg(test)]
@@ -261,12 +283,13 @@ mod tests {
         let targets: Vec<T> = numbers::<T>(80, 2).iter().map(|&y| if y > T::zero() { y } else { T::zero() }).collect();
         for rows in indices(&list) {
             let mut gradient = vec![T::nan(); count];
-            let loss = squared_error(&outputs, &targets, rows, &mut gradient);
+            let loss = output_loss(&outputs, &targets, rows, OutputLoss::SquaredError, &mut gradient);
             let pairs = || (0..count).map(|i| (outputs[i].as_f64(), targets[rows.at(i)].as_f64()));
             close(loss, pairs().map(|(p, y)| (p - y).powi(2)).sum(), tolerance);
             pairs().zip(&gradient).for_each(|((p, y), g)| close(g.as_f64(), 2.0 * (p - y), tolerance));
 
-            let loss = logistic_loss(&outputs, &targets, rows, T::from_f64(2.5), &mut gradient);
+            let logistic = OutputLoss::Logistic { pos_weight: T::from_f64(2.5) };
+            let loss = output_loss(&outputs, &targets, rows, logistic, &mut gradient);
             close(loss, pairs().map(|(z, y)| 2.5 * y * softplus(-z) + (1.0 - y) * softplus(z)).sum(), tolerance);
             for ((z, y), g) in pairs().zip(&gradient) {
                 close(g.as_f64(), (1.0 - y) * sigmoid(z) - 2.5 * y * sigmoid(-z), tolerance);
@@ -314,8 +337,9 @@ mod tests {
             let mut gradient = [0.0; 3];
             for bad in [f64::NAN, f64::INFINITY] {
                 assert!(!softmax_cross_entropy(&[0.0, bad, 1.0], &[0], rows, &mut gradient).is_finite());
-                assert!(!logistic_loss(&[bad], &[0.0], rows, 1.0, &mut gradient[..1]).is_finite());
-                assert!(!squared_error(&[bad], &[0.0], rows, &mut gradient[..1]).is_finite());
+                for loss in [OutputLoss::SquaredError, OutputLoss::Logistic { pos_weight: 1.0 }] {
+                    assert!(!output_loss(&[bad], &[0.0], rows, loss, &mut gradient[..1]).is_finite());
+                }
             }
         });
     }

@@ -11,6 +11,7 @@ mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod lanes_x86;
 mod level;
+mod linear_loss;
 mod losses;
 mod pages;
 mod rows;
@@ -25,7 +26,8 @@ pub use backward::linear_backward;
 pub use element::Element;
 pub use forward::linear_forward;
 pub use level::Level;
-pub use losses::{logistic_loss, softmax_cross_entropy, squared_error};
+pub use linear_loss::linear_loss;
+pub use losses::{OutputLoss, output_loss, softmax_cross_entropy};
 pub use pages::{gather_into_large_pages, prefer_large_pages};
 pub use rows::{RowIndex, Rows};
 pub use softmax::{log_sum_exp, sigmoid, softmax, softplus};

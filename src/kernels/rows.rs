@@ -35,6 +35,7 @@ impl<'a> RowIndex<'a> {
     ///
     /// # Panics
     /// If the place is not below [`len`](RowIndex::len).
+    #[inline]
     pub fn at(&self, place: usize) -> usize {
         match *self {
             RowIndex::Range { start, len } => {
@@ -111,6 +112,7 @@ impl<'a, T> Rows<'a, T> {
     ///
     /// # Panics
     /// If the place is not below [`len`](Rows::len).
+    #[inline]
     pub fn row(&self, place: usize) -> &'a [T] {
         let row = self.index.at(place);
         &self.matrix[row * self.width..(row + 1) * self.width]
@@ -122,20 +124,36 @@ impl<'a, T> Rows<'a, T> {
         (0..self.len()).map(move |place| rows.row(place))
     }
 
+    /// Which rows.
+    pub(super) fn index(&self) -> RowIndex<'a> {
+        self.index
+    }
+
+    /// Where the row at a place begins.
+    #[inline(always)]
+    pub(super) fn address(&self, place: usize) -> *const T {
+        self.matrix.as_ptr().wrapping_add(self.index.at(place) * self.width)
+    }
+
+    /// Where the row begins that will be read `distance` rows after a place, here or among those ahead; the row at the
+    /// place where there is none.
+    #[inline(always)]
+    pub(super) fn address_ahead(&self, place: usize, distance: usize) -> *const T {
+        let then = place + distance;
+        let row = match then.checked_sub(self.len()) {
+            None => self.index.at(then),
+            Some(then) if then < self.ahead.len() => self.ahead.at(then),
+            Some(_) => self.index.at(place),
+        };
+        self.matrix.as_ptr().wrapping_add(row * self.width)
+    }
+
     /// The rows as one piece of memory, where they are.
     pub(super) fn contiguous(&self) -> Option<&'a [T]> {
         match self.index {
             RowIndex::Range { start, len } => Some(&self.matrix[start * self.width..(start + len) * self.width]),
             RowIndex::List(_) => None,
         }
-    }
-
-    /// Where the row begins that will be read as many rows after a place as there are here, among those ahead; the row at
-    /// the place where there is none.
-    #[inline(always)]
-    pub(super) fn next_round(&self, place: usize) -> *const T {
-        let row = if place < self.ahead.len() { self.ahead.at(place) } else { self.index.at(place) };
-        self.matrix.as_ptr().wrapping_add(row * self.width)
     }
 }
 

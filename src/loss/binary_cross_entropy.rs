@@ -1,8 +1,8 @@
 //! Binary cross-entropy on logits.
 
-use super::{Loss, LossSum, RowLoss, Target, TargetKind, Targets, each_row};
+use super::{Loss, RowLoss, Target, TargetKind, Targets};
 use crate::error::{Result, check_positive};
-use crate::kernels::{RowIndex, logistic_loss, sigmoid, softplus};
+use crate::kernels::{OutputLoss, sigmoid, softplus};
 use crate::scalar::Scalar;
 
 /// Binary cross-entropy of the sigmoid of each logit against a target between 0 and 1: the mean over all elements
@@ -72,18 +72,8 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
         RowLoss { loss, weight: T::from_f64(logits.len() as f64) }
     }
 
-    fn weighted_rows(
-        &self,
-        logits: &[T],
-        targets: &Targets<'_, T>,
-        rows: RowIndex<'_>,
-        gradient: &mut [T],
-    ) -> LossSum {
-        let Some(values) = targets.unweighted_values() else {
-            return each_row(self, logits, targets, rows, gradient);
-        };
-        let loss = logistic_loss(logits, values, rows, T::from_f64(self.pos_weight), gradient);
-        LossSum { loss, weight: rows.len() as f64 }
+    fn output_loss(&self) -> Option<OutputLoss<T>> {
+        Some(OutputLoss::Logistic { pos_weight: T::from_f64(self.pos_weight) })
     }
 
     fn check(&self, targets: &Targets<'_, T>, rows: usize, outputs: usize) -> Result<()> {

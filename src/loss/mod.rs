@@ -8,7 +8,7 @@ mod targets;
 use ndarray::{Array2, ArrayView2};
 
 use crate::error::{Error, Result};
-use crate::kernels::{self, RowIndex};
+use crate::kernels::{self, OutputLoss, RowIndex};
 use crate::scalar::Scalar;
 
 pub use targets::{Target, TargetKind, Targets};
@@ -187,10 +187,21 @@ pub trait Loss<T: Scalar>: Send + Sync {
     }
 
     /// The rows `rows` of `targets` together: writes each one's gradient over `gradient`, and returns their sum. `logits`
-    /// and `gradient` are `[rows, outputs]`. Default: [`weighted_row`](Loss::weighted_row) for each; a loss of the library
-    /// takes many rows at once where it can.
+    /// and `gradient` are `[rows, outputs]`. Default: many rows at once where [`output_loss`](Loss::output_loss) says how,
+    /// else [`weighted_row`](Loss::weighted_row) for each.
     fn weighted_rows(&self, logits: &[T], targets: &Targets<'_, T>, rows: RowIndex<'_>, gradient: &mut [T]) -> LossSum {
-        each_row(self, logits, targets, rows, gradient)
+        match (self.output_loss(), targets.unweighted_values()) {
+            (Some(loss), Some(values)) => {
+                LossSum { loss: kernels::output_loss(logits, values, rows, loss, gradient), weight: rows.len() as f64 }
+            }
+            _ => each_row(self, logits, targets, rows, gradient),
+        }
+    }
+
+    /// What [`row`](Loss::row) computes for one output and a value, as the kernels know it: many rows are then taken at
+    /// once. Default: `None`, the kernels do not know it.
+    fn output_loss(&self) -> Option<OutputLoss<T>> {
+        None
     }
 
     /// The same loss in double precision. A gradient check of single precision needs it: seven digits of a loss are too

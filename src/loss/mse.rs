@@ -1,7 +1,7 @@
 //! Mean squared error.
 
-use super::{Loss, LossSum, RowLoss, Target, TargetKind, Targets, each_row};
-use crate::kernels::{self, RowIndex};
+use super::{Loss, RowLoss, Target, TargetKind};
+use crate::kernels::OutputLoss;
 use crate::scalar::Scalar;
 
 /// Mean squared error: the mean of `(p - y)^2` over **all elements**, rows times outputs.
@@ -35,17 +35,8 @@ impl<T: Scalar> Loss<T> for Mse {
         RowLoss { loss, weight: T::from_f64(logits.len() as f64) }
     }
 
-    fn weighted_rows(
-        &self,
-        logits: &[T],
-        targets: &Targets<'_, T>,
-        rows: RowIndex<'_>,
-        gradient: &mut [T],
-    ) -> LossSum {
-        let Some(values) = targets.unweighted_values() else {
-            return each_row(self, logits, targets, rows, gradient);
-        };
-        LossSum { loss: kernels::squared_error(logits, values, rows, gradient), weight: rows.len() as f64 }
+    fn output_loss(&self) -> Option<OutputLoss<T>> {
+        Some(OutputLoss::SquaredError)
     }
 
     fn curvature(&self) -> Option<f64> {

@@ -107,8 +107,9 @@ impl<T: Scalar> Model<T> for Linear<T> {
         &mut self.parameters
     }
 
-    fn linear_bias(&self) -> Option<bool> {
-        Some(self.parameters.len() > 1)
+    fn linear_layer(&self) -> Option<[&[T]; 2]> {
+        let bias = self.parameters.get(1).map_or(&[][..], Parameter::values);
+        Some([self.parameters[0].values(), bias])
     }
 
     fn forward_row(&self, input: &[T], output: &mut [T]) {

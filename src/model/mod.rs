@@ -81,9 +81,10 @@ pub trait Model<T: Scalar>: Send + Sync {
         accumulate(self.parameters_mut(), &gradient)
     }
 
-    /// For a model that is `weight input + bias`, whether it has a bias: the curvature of its loss is then known from
-    /// the data. Default: `None`, it is another model.
-    fn linear_bias(&self) -> Option<bool> {
+    /// For a model that is `weight input + bias` and nothing else, the weight, `[outputs, inputs]`, and the bias,
+    /// `[outputs]` or empty, as they are among the parameters: the curvature of its loss is then known from the data, and
+    /// one output goes forward and back in one pass. Default: `None`, it is another model.
+    fn linear_layer(&self) -> Option<[&[T]; 2]> {
         None
     }
 

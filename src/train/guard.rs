@@ -1,6 +1,7 @@
 //! Keeps parameters finite: a step whose update overflows is taken back.
 
 use super::stopping::{restore, snapshot};
+use crate::kernels;
 use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
@@ -46,8 +47,9 @@ impl<T: Scalar> Guard<T> {
     /// Looks at all parameters.
     pub(super) fn look(&mut self, parameters: &mut [Parameter<T>]) -> Option<(usize, usize)> {
         self.rows = 0;
-        let near = T::from_f64(self.near);
-        if parameters.iter().all(|parameter| parameter.values().iter().all(|v| v.abs() <= near)) {
+        // Where the squares add up to that of a large number at most, none is larger, and none is NaN.
+        let square = self.near * self.near;
+        if parameters.iter().all(|parameter| kernels::sum_of_squares(parameter.values()).as_f64() <= square) {
             return None;
         }
         let bad = parameters

@@ -29,7 +29,7 @@ const LARGE_WORK: usize = 4_000_000;
 
 /// Bytes of features that are read from memory once and then from the cache: a tile of rows goes forward and back before
 /// the next.
-const TILE_BYTES: usize = 64 * 1024;
+const TILE_BYTES: usize = 16 * 1024;
 const TILE_ROWS: (usize, usize) = (16, 256);
 
 /// Bytes for the sums of the shards of a round.
@@ -85,6 +85,18 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M,
         let features = self.data.features();
         Rows::new(features.to_slice().expect("kept in standard layout"), features.ncols(), index).ahead(ahead)
     }
+
+    /// Adds the gradient of rows of a linear model with one output, and returns the sum of their losses, where that is
+    /// done in one pass.
+    fn one_output(&self, index: RowIndex<'_>, ahead: RowIndex<'_>, gradient: &mut [T]) -> Option<f64> {
+        if self.model.outputs() != 1 {
+            return None;
+        }
+        let (layer, loss) = (self.model.linear_layer()?, self.loss.output_loss()?);
+        let targets = self.targets.unweighted_values()?;
+        let gradient = gradient.split_at_mut(self.model.inputs()).into();
+        Some(kernels::linear_loss(&self.rows(index, ahead), layer, targets, loss, gradient))
+    }
 }
 
 /// One thread's room to work in.
@@ -117,6 +129,11 @@ impl<T: Scalar> Scratch<T> {
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
     {
+        if let Some(value) = problem.one_output(rows, ahead, &mut sums.gradient) {
+            sums.loss += value;
+            sums.weight += rows.len() as f64;
+            return;
+        }
         let rows_of_tile = evenly(rows.len(), self.tile);
         let mut place = 0;
         while place < rows.len() {

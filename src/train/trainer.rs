@@ -284,13 +284,7 @@ where
                 None => None,
             };
             let loss = sums.loss / sums.weight;
-            let event = EpochEvent {
-                epoch,
-                loss,
-                valid_loss,
-                grad_norm: sums.grad_norm,
-                samples: self.rows,
-            };
+            let event = EpochEvent { epoch, loss, valid_loss, grad_norm: sums.grad_norm, samples: self.rows };
             self.observer.epoch(&event)?;
             let watched = match valid_loss {
                 None if stopping.watches_loss() => Some(self.mean_loss_of(source)?),

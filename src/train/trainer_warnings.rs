@@ -126,7 +126,8 @@ where
     /// The largest stable learning rate of a linear model: exactly where `lr` comes near it, and otherwise a lower
     /// bound that is found in one pass.
     fn stable_limit(&mut self, lr: f64, source: &mut dyn RowSource<T>) -> Result<Option<f64>> {
-        let Some(bias) = self.model.linear_bias() else { return Ok(None) };
+        let Some([_, bias]) = self.model.linear_layer() else { return Ok(None) };
+        let bias = !bias.is_empty();
         let outputs = self.model.outputs();
         if self.bound.is_none() {
             self.bound = row_bound(source, self.loss, outputs, bias)?;

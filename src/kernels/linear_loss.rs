@@ -1,0 +1,242 @@
+//! Loss and gradient of a linear layer with one output, in one pass over the rows: each block of them goes forward and
+//! back while it is in the cache nearest to the processor.
+
+use num_traits::Zero;
+
+use super::backward::{Block, add_bias};
+use super::element::Element;
+use super::forward::{FETCHED, GROUP, fetches_forward, tile};
+use super::lanes::{Lanes, load};
+use super::level::Kernel;
+use super::losses::{OutputLoss, Pairs, first_lanes, logistic, squared_error};
+use super::rows::{RowIndex, Rows};
+
+/// The sum of the losses of rows of one output `weight row + bias`. Adds its gradient to `weight_gradient`, `[width]`, and
+/// `bias_gradient`, `[1]` or empty as is `bias`. `weight` is `[width]`; `targets` holds the values of all rows of the
+/// matrix.
+///
+/// # Panics
+/// If the lengths do not fit each other.
+pub fn linear_loss<T: Element>(
+    rows: &Rows<'_, T>,
+    [weight, bias]: [&[T]; 2],
+    targets: &[T],
+    loss: OutputLoss<T>,
+    [weight_gradient, bias_gradient]: [&mut [T]; 2],
+) -> f64 {
+    let width = rows.width();
+    assert!(weight.len() == width && weight_gradient.len() == width, "a weight and a gradient for each column");
+    assert!(bias.len() <= 1 && bias_gradient.len() == bias.len(), "one bias and its gradient, or none");
+    T::run_linear_loss(LinearLoss { rows, weight, bias, targets, loss, weight_gradient, bias_gradient })
+}
+
+pub struct LinearLoss<'a, T> {
+    rows: &'a Rows<'a, T>,
+    weight: &'a [T],
+    bias: &'a [T],
+    targets: &'a [T],
+    loss: OutputLoss<T>,
+    weight_gradient: &'a mut [T],
+    bias_gradient: &'a mut [T],
+}
+
+/// The most rows of a block, and the bytes of it that leave room in the nearest cache for what else is needed.
+const MOST_ROWS: usize = 64;
+const FEWEST_ROWS: usize = 16;
+const BLOCK_BYTES: usize = 16 * 1024;
+
+/// Rows of one column whose losses are added up before they become double: so few keep the precision of their terms.
+const PIECE: usize = 1024;
+
+impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<V: Lanes<Element = T>>(self) -> f64 {
+        if self.rows.width() == 1
+            && let RowIndex::Range { start, len } = self.rows.index()
+            && let Some(column) = self.rows.contiguous()
+        {
+            let targets = &self.targets[start..start + len];
+            return match self.loss {
+                OutputLoss::SquaredError => self.column::<V>(column, targets, squared_error),
+                OutputLoss::Logistic { pos_weight } => {
+                    let pos_weight = V::splat(pos_weight);
+                    self.column::<V>(
+                        column,
+                        targets,
+                        #[inline(always)]
+                        |z, y| logistic(z, y, pos_weight),
+                    )
+                }
+            };
+        }
+        let (rows, width) = (self.rows, self.rows.width());
+        let block = (BLOCK_BYTES / (width * size_of::<T>()).max(1)).clamp(FEWEST_ROWS, MOST_ROWS) / GROUP * GROUP;
+        let bias = self.bias.first().copied().unwrap_or(T::zero());
+        let mut outputs = [T::zero(); MOST_ROWS];
+        let mut gradient = [T::zero(); MOST_ROWS];
+        let (mut inputs, mut next) = ([std::ptr::null(); MOST_ROWS], [std::ptr::null(); MOST_ROWS]);
+        let (mut sum, mut place) = (0.0, 0);
+        while place < rows.len() {
+            let count = (rows.len() - place).min(block);
+            for r in 0..count {
+                inputs[r] = rows.address(place + r);
+                next[r] = rows.address_ahead(place + r, block);
+            }
+            for first in (0..count).step_by(GROUP) {
+                // A group that is not full computes its last row more than once.
+                let at = |r: usize| (first + r).min(count - 1);
+                let group: [_; GROUP] = std::array::from_fn(|r| inputs[at(r)]);
+                let fetch: [_; FETCHED] = std::array::from_fn(|r| next[at(r)]);
+                // SAFETY: each input has `width` numbers, as has the weight.
+                let [sums] = unsafe { tile::<V, 1>(&group, Some(fetch), self.weight.as_ptr(), width) };
+                for (output, sum) in outputs[first..].iter_mut().zip(sums) {
+                    *output = sum + bias;
+                }
+            }
+            for r in 0..count {
+                if fetches_forward(r) {
+                    next[r] = inputs[r];
+                }
+            }
+            let pairs = Pairs {
+                outputs: &outputs[..count],
+                targets: self.targets,
+                rows: rows.index().part(place, place + count),
+                gradient: &mut gradient[..count],
+            };
+            sum += pairs.sum::<V>(self.loss);
+            add_bias::<V>(&gradient[..count], self.bias_gradient);
+            let block = Block {
+                inputs: &inputs[..count],
+                next: &next[..count],
+                width,
+                output_gradient: &gradient[..count],
+                each: 1,
+            };
+            block.add_output::<V>(0, self.weight_gradient);
+            place += count;
+        }
+        sum
+    }
+}
+
+impl<T: Element> LinearLoss<'_, T> {
+    /// Rows of one column that lie one after another: nothing need be kept between forward and back.
+    #[inline(always)]
+    fn column<V: Lanes<Element = T>>(self, column: &[T], targets: &[T], loss: impl Fn(V, V) -> (V, V)) -> f64 {
+        let (weight, bias) = (V::splat(self.weight[0]), V::splat(self.bias.first().copied().unwrap_or(T::zero())));
+        let (mut total, mut gradient, mut product) = (0.0, T::zero(), T::zero());
+        for (column, targets) in column.chunks(PIECE).zip(targets.chunks(PIECE)) {
+            // Two chains, so that one addition need not wait for the one before.
+            let mut even = Chain::zero();
+            let mut odd = Chain::zero();
+            let (mut place, length) = (0, column.len().min(targets.len()));
+            let (x, y) = (column.as_ptr(), targets.as_ptr());
+            // SAFETY: no place is read from `length` on.
+            unsafe {
+                while place + 2 * V::LANES <= length {
+                    let x: [V; 2] = [V::load(x.add(place)), V::load(x.add(place + V::LANES))];
+                    let y: [V; 2] = [V::load(y.add(place)), V::load(y.add(place + V::LANES))];
+                    even.add(x[0], loss(x[0].mul_add(weight, bias), y[0]));
+                    odd.add(x[1], loss(x[1].mul_add(weight, bias), y[1]));
+                    place += 2 * V::LANES;
+                }
+                while place < length {
+                    let count = (length - place).min(V::LANES);
+                    let (x, y): (V, V) = (load(x.add(place), count), load(y.add(place), count));
+                    let (mut value, mut derivative) = loss(x.mul_add(weight, bias), y);
+                    if count < V::LANES {
+                        (value, derivative) = (first_lanes(value, count), first_lanes(derivative, count));
+                    }
+                    even.add(x, (value, derivative));
+                    place += count;
+                }
+            }
+            total += even.loss.add(odd.loss).sum().as_f64();
+            gradient += even.derivative.add(odd.derivative).sum();
+            product += even.product.add(odd.product).sum();
+        }
+        self.weight_gradient[0] += product;
+        if let [bias] = self.bias_gradient {
+            *bias += gradient;
+        }
+        total
+    }
+}
+
+/// Sums over rows: of the loss, of its derivative, and of that times the input.
+struct Chain<V> {
+    loss: V,
+    derivative: V,
+    product: V,
+}
+
+impl<V: Lanes> Chain<V> {
+    #[inline(always)]
+    fn zero() -> Self {
+        let zero = V::splat(V::Element::zero());
+        Chain { loss: zero, derivative: zero, product: zero }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, x: V, (loss, derivative): (V, V)) {
+        self.loss = self.loss.add(loss);
+        self.derivative = self.derivative.add(derivative);
+        self.product = x.mul_add(derivative, self.product);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::test_levels::{close, numbers, on_every_level};
+    use crate::kernels::{linear_backward, linear_forward, output_loss};
+
+    #[test]
+    fn one_pass_is_forward_loss_and_backward_on_odd_shapes() {
+        on_every_level(|| {
+            for width in [0, 1, 2, 3, 15, 16, 17, 100, 300] {
+                for count in [1, 2, 5, 16, 63, 64, 65, 131] {
+                    for bias in [true, false] {
+                        check::<f64>(count, width, bias, 1e-12);
+                        check::<f32>(count, width, bias, 2e-4);
+                    }
+                }
+            }
+            // Past a piece of a column.
+            check::<f64>(2500, 1, true, 1e-11);
+        });
+    }
+
+    fn check<T: Element + std::fmt::Debug>(count: usize, width: usize, bias: bool, tolerance: f64) {
+        let all = count + 7;
+        let (matrix, weight): (Vec<T>, Vec<T>) = (numbers(all * width, 1), numbers(width, 2));
+        let bias: Vec<T> = if bias { numbers(1, 3) } else { Vec::new() };
+        let targets: Vec<T> = (0..all).map(|i| T::from_f64((i % 3) as f64 / 2.0)).collect();
+        let list: Vec<u32> = (0..count as u32).map(|i| (i * 7 + 3) % all as u32).collect();
+        for index in [RowIndex::List(&list), RowIndex::Range { start: 2, len: count }] {
+            for loss in [OutputLoss::SquaredError, OutputLoss::Logistic { pos_weight: T::from_f64(2.5) }] {
+                let rows = Rows::new(&matrix, width, index);
+                let (start, bias_start): (Vec<T>, Vec<T>) = (numbers(width, 4), numbers(bias.len(), 5));
+                let (mut outputs, mut gradient) = (vec![T::zero(); count], vec![T::zero(); count]);
+                linear_forward(&rows, &weight, &bias, &mut outputs);
+                let expected = output_loss(&outputs, &targets, index, loss, &mut gradient);
+                let (mut of_weight, mut of_bias) = (start.clone(), bias_start.clone());
+                linear_backward(&rows, &gradient, &mut of_weight, &mut of_bias);
+
+                let (mut weight_gradient, mut bias_gradient) = (start, bias_start);
+                let ahead = RowIndex::List(&list[..count / 2]);
+                let gradients = [&mut weight_gradient[..], &mut bias_gradient[..]];
+                let found = linear_loss(&rows.ahead(ahead), [&weight, &bias], &targets, loss, gradients);
+                close(found, expected, tolerance);
+                for (found, expected) in
+                    weight_gradient.iter().chain(&bias_gradient).zip(of_weight.iter().chain(&of_bias))
+                {
+                    close(found.as_f64(), expected.as_f64(), tolerance);
+                }
+            }
+        }
+    }
+}
