@@ -6,7 +6,7 @@
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 /// Looks at a flag between which a thread pauses, before it lets others run.
@@ -45,6 +45,8 @@ struct Shared {
     busy: Counter,
     work: Slot,
     asleep: Vec<AtomicBool>,
+    /// The processor on which the caller waits for a helper that is late; `NOWHERE` else.
+    crowded: AtomicI32,
     panicked: AtomicBool,
     over: AtomicBool,
 }
@@ -79,6 +81,7 @@ impl Team {
             busy: Counter::default(),
             work: Slot(UnsafeCell::new(None)),
             asleep: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
+            crowded: AtomicI32::new(NOWHERE),
             panicked: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
@@ -177,11 +180,58 @@ impl Drop for Finish<'_> {
     fn drop(&mut self) {
         let mut looks = 0;
         while self.0.busy.0.load(Ordering::Acquire) != 0 {
+            // Before the first turn is given to others: the helper may take it, here, and be done by the end of it.
+            if looks + 1 == SPINS {
+                self.0.crowded.store(processor(), Ordering::Relaxed);
+            }
             pause(&mut looks);
         }
         *self.1 = looks >= SPINS;
     }
 }
+
+/// No processor.
+const NOWHERE: i32 = -1;
+
+/// The processor this thread runs on.
+#[cfg(target_os = "linux")]
+fn processor() -> i32 {
+    // SAFETY: it takes nothing and changes nothing.
+    unsafe { libc::sched_getcpu() }
+}
+
+/// Moves this thread to another processor, if it runs on this one. A system may start or wake a helper on the caller's own
+/// processor and leave it there for milliseconds, a thousand steps: the two would take turns.
+#[cfg(target_os = "linux")]
+fn leave(number: i32) {
+    let Ok(index) = usize::try_from(number) else { return };
+    if processor() != number || index >= libc::CPU_SETSIZE as usize {
+        return;
+    }
+    let size = size_of::<libc::cpu_set_t>();
+    // SAFETY: a set of no processors is one of all zeros, each call is told the size of the set it gets, and the index was
+    // found to be within it.
+    unsafe {
+        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
+        if libc::sched_getaffinity(0, size, &mut allowed) != 0 {
+            return;
+        }
+        let mut others = allowed;
+        libc::CPU_CLR(index, &mut others);
+        if libc::CPU_COUNT(&others) > 0 && libc::sched_setaffinity(0, size, &others) == 0 {
+            // It stays where it is now, and may be moved again as before.
+            libc::sched_setaffinity(0, size, &allowed);
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn processor() -> i32 {
+    NOWHERE
+}
+
+#[cfg(not(target_os = "linux"))]
+fn leave(_number: i32) {}
 
 /// A pause that grows from nothing to letting others run.
 fn pause(looks: &mut usize) {
@@ -201,6 +251,9 @@ impl Shared {
             // The caller does not wait for those it did not call: the next piece may be under way already.
             if helper >= Piece::unpack(seen).called {
                 continue;
+            }
+            if self.crowded.load(Ordering::Relaxed) != NOWHERE {
+                leave(self.crowded.swap(NOWHERE, Ordering::Relaxed));
             }
             // SAFETY: this helper was called, and the caller waits until `busy` has counted it down.
             let work = unsafe { *self.work.0.get() }.expect("published with the number");
