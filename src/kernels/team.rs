@@ -16,7 +16,7 @@ const SPINS: usize = 2_000;
 const YIELDS: usize = 20;
 
 /// Small pieces that the caller does alone after a helper was late: at first, and at most.
-const FEWEST_ALONE: usize = 64;
+const FEWEST_ALONE: usize = 4;
 const MOST_ALONE: usize = 1 << 16;
 
 /// A team of threads, the caller's among them.
