@@ -29,7 +29,7 @@ const LARGE_WORK: usize = 4_000_000;
 
 /// Bytes of features that are read from memory once and then from the cache: a tile of rows goes forward and back before
 /// the next.
-const TILE_BYTES: usize = 16 * 1024;
+const TILE_BYTES: usize = 64 * 1024;
 const TILE_ROWS: (usize, usize) = (16, 256);
 
 /// Bytes for the sums of the shards of a round.
