@@ -10,6 +10,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
+use gradus::kernels;
 use gradus::train::{
     BatchSize, EpochEvent, LogFormat, LogHeader, Observer, Report, RunEnd, RunLog, RunStart, StepEvent, TrainConfig,
     Trainer,
@@ -189,7 +190,8 @@ fn hash<T: Scalar>(model: &Linear<T>) -> String {
 
 /// The least of three times to read the features once per epoch.
 fn read(folder: &Folder, threads: usize) -> Result<Value, AnyError> {
-    let values = folder.f32s("x.f32")?;
+    let mut values = folder.f32s("x.f32")?;
+    kernels::gather_into_large_pages(&mut values); // As a data set's are.
     let epochs = folder.count("epochs");
     let seconds = (0..3).map(|_| {
         let started = Instant::now();

@@ -61,11 +61,11 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
             let mut inputs = [std::ptr::null(); BLOCK];
             let mut next = inputs;
             for (r, (input, next)) in inputs.iter_mut().zip(&mut next).take(count).enumerate() {
-                *input = self.rows.address(place + r);
+                *input = self.rows.address(self.rows.index().at(place + r));
                 *next = if fetches_forward(place + r) {
                     *input
                 } else {
-                    self.rows.address_ahead(place + r, self.rows.len())
+                    self.rows.address(self.rows.row_ahead(place + r, self.rows.len()))
                 };
             }
             let block = Block {

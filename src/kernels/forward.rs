@@ -66,11 +66,11 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
             // A group that is not full computes its last row more than once.
             let mut inputs = [std::ptr::null(); GROUP];
             for (r, input) in inputs.iter_mut().enumerate() {
-                *input = rows.address(place + r.min(group - 1));
+                *input = rows.address(rows.index().at(place + r.min(group - 1)));
             }
             let mut next = [std::ptr::null(); FETCHED];
             for (r, next) in next.iter_mut().enumerate() {
-                *next = rows.address_ahead(place + r.min(group - 1), rows.len());
+                *next = rows.address(rows.row_ahead(place + r.min(group - 1), rows.len()));
             }
             let mut first = 0;
             while first < self.each {

@@ -9,7 +9,7 @@ use super::forward::{FETCHED, GROUP, fetches_forward, tile};
 use super::lanes::{Lanes, load};
 use super::level::Kernel;
 use super::losses::{OutputLoss, Pairs, first_lanes, logistic, squared_error};
-use super::rows::{RowIndex, Rows};
+use super::rows::{RowIndex, Rows, prefetch};
 
 /// The sum of the losses of rows of one output `weight row + bias`. Adds its gradient to `weight_gradient`, `[width]`, and
 /// `bias_gradient`, `[1]` or empty as is `bias`. `weight` is `[width]`; `targets` holds the values of all rows of the
@@ -81,8 +81,10 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
         while place < rows.len() {
             let count = (rows.len() - place).min(block);
             for r in 0..count {
-                inputs[r] = rows.address(place + r);
-                next[r] = rows.address_ahead(place + r, block);
+                inputs[r] = rows.address(rows.index().at(place + r));
+                let ahead = rows.row_ahead(place + r, block);
+                next[r] = rows.address(ahead);
+                prefetch(self.targets.as_ptr().wrapping_add(ahead), 1);
             }
             for first in (0..count).step_by(GROUP) {
                 // A group that is not full computes its last row more than once.

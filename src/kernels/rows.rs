@@ -129,23 +129,22 @@ impl<'a, T> Rows<'a, T> {
         self.index
     }
 
-    /// Where the row at a place begins.
+    /// Where a row begins. It is not read, and may be any.
     #[inline(always)]
-    pub(super) fn address(&self, place: usize) -> *const T {
-        self.matrix.as_ptr().wrapping_add(self.index.at(place) * self.width)
+    pub(super) fn address(&self, row: usize) -> *const T {
+        self.matrix.as_ptr().wrapping_add(row * self.width)
     }
 
-    /// Where the row begins that will be read `distance` rows after a place, here or among those ahead; the row at the
-    /// place where there is none.
+    /// The row that will be read `distance` rows after a place, here or among those ahead; the row at the place where
+    /// there is none.
     #[inline(always)]
-    pub(super) fn address_ahead(&self, place: usize, distance: usize) -> *const T {
+    pub(super) fn row_ahead(&self, place: usize, distance: usize) -> usize {
         let then = place + distance;
-        let row = match then.checked_sub(self.len()) {
+        match then.checked_sub(self.len()) {
             None => self.index.at(then),
             Some(then) if then < self.ahead.len() => self.ahead.at(then),
             Some(_) => self.index.at(place),
-        };
-        self.matrix.as_ptr().wrapping_add(row * self.width)
+        }
     }
 
     /// The rows as one piece of memory, where they are.
