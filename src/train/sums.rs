@@ -56,7 +56,7 @@ pub(crate) struct Sums<T> {
 
 impl<T: Scalar> Sums<T> {
     fn zero(parameters: usize) -> Self {
-        Sums { gradient: vec![T::zero(); parameters], loss: 0.0, weight: 0.0 }
+        Sums { gradient: zeros(parameters), loss: 0.0, weight: 0.0 }
     }
 
     fn clear(&mut self) {
@@ -114,8 +114,8 @@ impl<T: Scalar> Scratch<T> {
     fn new(inputs: usize, outputs: usize) -> Self {
         let row_bytes = (inputs * size_of::<T>()).max(1);
         let tile = (TILE_BYTES / row_bytes).clamp(TILE_ROWS.0, TILE_ROWS.1);
-        let room = vec![T::zero(); tile * outputs];
-        Scratch { logits: room.clone(), output_gradient: room, tile, outputs }
+        let room = || zeros(tile * outputs);
+        Scratch { logits: room(), output_gradient: room(), tile, outputs }
     }
 
     /// Adds rows to sums, and asks memory for those ahead.
@@ -183,9 +183,9 @@ pub(crate) struct Accumulator<T> {
     /// The last number of rows that were added, and the rows of their shards: divisions count in a step of 100 ns.
     shard_of: (usize, usize),
     /// The sums of the shards of a round.
-    shards: Vec<Mutex<Sums<T>>>,
+    shards: Vec<Apart<Sums<T>>>,
     /// One for each thread.
-    scratch: Vec<Mutex<Scratch<T>>>,
+    scratch: Vec<Apart<Scratch<T>>>,
     team: Team,
 }
 
@@ -205,12 +205,12 @@ impl<T: Scalar> Accumulator<T> {
             .map_err(|error| Error::setting("threads", format!("{threads} cannot be started: {error}")))?;
         let shards = batch.div_ceil(shard_rows(batch, parameters));
         let in_a_round = (ROUND_BYTES / (parameters * size_of::<T>()).max(1)).clamp(threads, MOST_SHARDS).min(shards);
-        let scratch = || Mutex::new(Scratch::new(model.inputs(), model.outputs()));
+        let scratch = || Apart::new(Scratch::new(model.inputs(), model.outputs()));
         Ok(Accumulator {
             total: Sums::zero(parameters),
             empty: true,
             shard_of: (0, 1),
-            shards: (0..in_a_round).map(|_| Mutex::new(Sums::zero(parameters))).collect(),
+            shards: (0..in_a_round).map(|_| Apart::new(Sums::zero(parameters))).collect(),
             scratch: (0..threads).map(|_| scratch()).collect(),
             team,
         })
@@ -296,7 +296,8 @@ impl<T: Scalar> Accumulator<T> {
         L: Loss<T> + ?Sized,
     {
         const CHUNK: usize = 4096;
-        let chunks: Vec<Mutex<LossSum>> = (0..rows.len().div_ceil(CHUNK)).map(|_| Mutex::default()).collect();
+        let chunks: Vec<Apart<LossSum>> =
+            (0..rows.len().div_ceil(CHUNK)).map(|_| Apart::new(LossSum::default())).collect();
         let (threads, scratch) = (self.team.threads(), &self.scratch);
         self.team.run(threads, &|thread| {
             let mut scratch = lock(&scratch[thread]);
@@ -305,19 +306,38 @@ impl<T: Scalar> Accumulator<T> {
             }
         });
         chunks.into_iter().fold(LossSum::default(), |sum, chunk| {
-            let chunk = chunk.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let chunk = chunk.0.into_inner().unwrap_or_else(PoisonError::into_inner);
             LossSum { loss: sum.loss + chunk.loss, weight: sum.weight + chunk.weight }
         })
     }
 }
 
-/// What only one thread uses at a time is never waited for.
-fn lock<S>(mutex: &Mutex<S>) -> std::sync::MutexGuard<'_, S> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// What one thread works on while others work on theirs, on cache lines of its own: threads that write to one line wait for
+/// each other.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Apart<S>(Mutex<S>);
+
+impl<S> Apart<S> {
+    fn new(value: S) -> Self {
+        Apart(Mutex::new(value))
+    }
 }
 
-fn own<S>(mutex: &mut Mutex<S>) -> &mut S {
-    mutex.get_mut().unwrap_or_else(PoisonError::into_inner)
+/// So many zeros, with no line in common with what is allocated after them.
+fn zeros<T: Scalar>(count: usize) -> Vec<T> {
+    let mut zeros = Vec::with_capacity(count + align_of::<Apart<T>>() / size_of::<T>());
+    zeros.resize(count, T::zero());
+    zeros
+}
+
+/// What only one thread uses at a time is never waited for.
+fn lock<S>(apart: &Apart<S>) -> std::sync::MutexGuard<'_, S> {
+    apart.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn own<S>(apart: &mut Apart<S>) -> &mut S {
+    apart.0.get_mut().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The mean loss of all rows, with nothing but the forward pass; the same bits on any number of threads.
