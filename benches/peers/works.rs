@@ -66,7 +66,7 @@ impl<'a> Folder<'a> {
 
     fn f32s(&self, suffix: &str) -> Result<Vec<f32>, AnyError> {
         let bytes = self.bytes(suffix)?;
-        Ok(bytes.chunks_exact(4).map(f32::from_little_endian).collect())
+        Ok(in_large_pages(bytes.len() / 4, bytes.chunks_exact(4).map(f32::from_little_endian)))
     }
 
     fn f64s(&self, suffix: &str) -> Result<Vec<f64>, AnyError> {
@@ -77,6 +77,14 @@ impl<'a> Folder<'a> {
     fn matrix<T>(&self, values: Vec<T>) -> Result<Array2<T>, AnyError> {
         Ok(Array2::from_shape_vec((self.count("rows"), self.count("features")), values)?)
     }
+}
+
+/// As NumPy's arrays are, and the rows of a CSV file that gradus has read.
+fn in_large_pages(count: usize, values: impl Iterator<Item = f32>) -> Vec<f32> {
+    let mut room = Vec::with_capacity(count);
+    kernels::prefer_large_pages(&mut room);
+    room.extend(values);
+    room
 }
 
 fn train_mse(folder: &Folder, threads: usize) -> Result<Value, AnyError> {
@@ -190,8 +198,7 @@ fn hash<T: Scalar>(model: &Linear<T>) -> String {
 
 /// The least of three times to read the features once per epoch.
 fn read(folder: &Folder, threads: usize) -> Result<Value, AnyError> {
-    let mut values = folder.f32s("x.f32")?;
-    kernels::gather_into_large_pages(&mut values); // As a data set's are.
+    let values = folder.f32s("x.f32")?;
     let epochs = folder.count("epochs");
     let seconds = (0..3).map(|_| {
         let started = Instant::now();
@@ -212,7 +219,9 @@ fn read(folder: &Folder, threads: usize) -> Result<Value, AnyError> {
 /// MSE in batches of 256 on a linear target; nanoseconds per row and feature.
 fn growth(rows: usize, features: usize, epochs: usize, log: Option<&Path>) -> Result<Value, AnyError> {
     let mut noise = limit::Noise(1);
-    let x = Array2::from_shape_simple_fn((rows, features), || noise.number());
+    let count = rows * features;
+    let x = in_large_pages(count, std::iter::repeat_with(|| noise.number()).take(count));
+    let x = Array2::from_shape_vec((rows, features), x)?;
     let weight: Vec<f32> = (0..features).map(|_| noise.number()).collect();
     let y: Vec<f32> = x.outer_iter().map(|row| row.iter().zip(&weight).map(|(x, w)| x * w).sum()).collect();
     let data = Dataset::with_values(x, Array2::from_shape_vec((rows, 1), y)?)?;

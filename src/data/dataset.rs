@@ -6,7 +6,6 @@ use super::csv::RowLines;
 use super::encode::EncodedRows;
 use super::labels::TargetColumn;
 use crate::error::{Error, ErrorKind, Place, Result};
-use crate::kernels;
 use crate::loss::Targets;
 use crate::scalar::Scalar;
 
@@ -37,12 +36,15 @@ struct Origin {
 impl<T: Scalar> Dataset<T> {
     /// Rows with values to predict: features `[rows, features]`, values `[rows, outputs]`.
     ///
+    /// Features beyond some megabytes are trained on faster from large pages of memory: for a vector that becomes the
+    /// matrix, ask [`prefer_large_pages`](crate::kernels::prefer_large_pages) before filling it.
+    ///
     /// # Errors
     /// If there are no rows, or their numbers differ; [`Feature`](ErrorKind::Feature) if a feature is not finite.
     pub fn with_values(features: Array2<T>, values: Array2<T>) -> Result<Self> {
         check_finite(&features)?;
         let rows = values.nrows();
-        Dataset::new(in_large_pages(features), TargetData::Values(standard_layout(values)), rows)
+        Dataset::new(features, TargetData::Values(standard_layout(values)), rows)
     }
 
     /// Rows with classes to predict: features `[rows, features]`, class indices `[rows]` from 0.
@@ -52,7 +54,7 @@ impl<T: Scalar> Dataset<T> {
     pub fn with_classes(features: Array2<T>, classes: Vec<usize>) -> Result<Self> {
         check_finite(&features)?;
         let rows = classes.len();
-        Dataset::new(in_large_pages(features), TargetData::Classes(classes), rows)
+        Dataset::new(features, TargetData::Classes(classes), rows)
     }
 
     /// The same for features that are known to be finite, and one value a row.
@@ -273,14 +275,6 @@ fn check_finite<T: Scalar>(features: &Array2<T>) -> Result<()> {
 /// The same array, copied only if it is in another layout.
 fn standard_layout<T: Scalar>(array: Array2<T>) -> Array2<T> {
     if array.is_standard_layout() { array } else { array.as_standard_layout().into_owned() }
-}
-
-/// A large matrix where rows are found fastest.
-fn in_large_pages<T>(mut features: Array2<T>) -> Array2<T> {
-    if let Some(all) = features.as_slice_mut() {
-        kernels::gather_into_large_pages(all);
-    }
-    features
 }
 
 #[cfg(test)]

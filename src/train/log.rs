@@ -45,6 +45,8 @@ pub struct RunLog {
     header: LogHeader,
     /// Taken at the end.
     sink: Option<Sink>,
+    /// Room for a line.
+    line: Vec<u8>,
     /// When the epoch under way began.
     epoch_began: Instant,
 }
@@ -110,13 +112,23 @@ impl RunLog {
             LogFormat::JsonLines => Sink::Json(file),
             LogFormat::Csv => Sink::Csv(Box::new(csv::Writer::from_writer(file))),
         };
-        Ok(RunLog { path: path.as_ref().to_owned(), header, sink: Some(sink), epoch_began: Instant::now() })
+        Ok(RunLog {
+            path: path.as_ref().to_owned(),
+            header,
+            sink: Some(sink),
+            line: Vec::new(),
+            epoch_began: Instant::now(),
+        })
     }
 
     fn write(&mut self, line: &Line<'_>) -> Result<()> {
         let written = match (&mut self.sink, line) {
             (Some(Sink::Json(file)), line) => {
-                serde_json::to_writer(&mut *file, line).map_err(Into::into).and_then(|()| file.write_all(b"\n"))
+                // One piece a line: a line is many small pieces, and each would be written by itself.
+                self.line.clear();
+                let whole = serde_json::to_writer(&mut self.line, line).map_err(Into::into);
+                self.line.push(b'\n');
+                whole.and_then(|()| file.write_all(&self.line))
             }
             (Some(Sink::Csv(writer)), Line::Step(row)) => writer.serialize(row).map_err(Into::into),
             _ => Ok(()),
