@@ -18,9 +18,6 @@ pub struct AtomicFile {
     destination: Destination,
 }
 
-/// Bytes that are written at once.
-const BUFFER: usize = 64 * 1024;
-
 #[derive(Debug)]
 enum Destination {
     Replace(BufWriter<NamedTempFile>),
@@ -41,26 +38,19 @@ impl AtomicFile {
         // Standard output is written to as it is, wherever it leads.
         let device = path.starts_with("/dev") || path.starts_with("/proc");
         let destination = match &existing {
-            Some(_) if device => Destination::Direct(BufWriter::with_capacity(
-                BUFFER,
-                File::options().write(true).open(path).map_err(fail)?,
-            )),
+            Some(_) if device => Destination::Direct(buffered(File::options().write(true).open(path).map_err(fail)?)),
             Some(metadata) if metadata.is_dir() => {
                 return Err(fail(io::Error::from(io::ErrorKind::IsADirectory)));
             }
-            Some(metadata) if !metadata.is_file() => Destination::Direct(BufWriter::with_capacity(
-                BUFFER,
-                File::options().write(true).open(&target).map_err(fail)?,
-            )),
+            Some(metadata) if !metadata.is_file() => {
+                Destination::Direct(buffered(File::options().write(true).open(&target).map_err(fail)?))
+            }
             _ => {
                 if existing.is_some() {
                     // A file that may not be written to must not be replaced either.
                     File::options().append(true).open(&target).map_err(fail)?;
                 }
-                Destination::Replace(BufWriter::with_capacity(
-                    BUFFER,
-                    temporary_beside(&target, existing).map_err(fail)?,
-                ))
+                Destination::Replace(buffered(temporary_beside(&target, existing).map_err(fail)?))
             }
         };
         Ok(AtomicFile { path: target, destination })
@@ -97,6 +87,11 @@ impl Write for AtomicFile {
             Destination::Direct(file) => file.flush(),
         }
     }
+}
+
+/// A writer in large pieces: a log may have a line for every few microseconds.
+fn buffered<W: Write>(file: W) -> BufWriter<W> {
+    BufWriter::with_capacity(64 * 1024, file)
 }
 
 /// A temporary file in the same folder, with the permissions of the file it will replace.

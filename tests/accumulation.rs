@@ -6,7 +6,8 @@ mod steps;
 
 use gradus::train::{BatchSize, TrainConfig, Trainer};
 use gradus::{
-    CrossEntropy, Dataset, Init, Linear, Loss, Model, Momentum, Mse, Reduction, Scalar, SgdConfig, TargetKind,
+    BinaryCrossEntropy, CrossEntropy, Dataset, Init, Linear, Loss, Model, Momentum, Mse, Reduction, Scalar, SgdConfig,
+    TargetKind,
 };
 use ndarray::Array2;
 use proptest::prelude::*;
@@ -23,7 +24,9 @@ fn data<T: Scalar>(loss: &dyn Loss<T>, rows: usize, features: usize, outputs: us
     let x = Array2::from_shape_fn((rows, features), |(i, j)| T::from_f64(scattered(i, j)));
     let data = match loss.target_kind() {
         TargetKind::Values => {
-            Dataset::with_values(x, Array2::from_shape_fn((rows, outputs), |(i, j)| T::from_f64(scattered(j, i))))
+            let share = loss.classifies(); // From 0 to 1.
+            let value = |i, j| if share { ((i * 7 + j) % 5) as f64 / 4.0 } else { scattered(j, i) };
+            Dataset::with_values(x, Array2::from_shape_fn((rows, outputs), |(i, j)| T::from_f64(value(i, j))))
         }
         TargetKind::Classes => Dataset::with_classes(x, (0..rows).map(|i| (i * i + i / 3) % outputs).collect()),
     };
@@ -36,6 +39,7 @@ fn losses<T: Scalar>() -> Vec<(&'static str, Box<dyn Loss<T>>, usize)> {
     let weights = || CrossEntropy::new().with_class_weights(vec![0.2, 1.7, 3.1]).unwrap();
     vec![
         ("mse", Box::new(Mse), 1),
+        ("binary cross-entropy", Box::new(BinaryCrossEntropy::with_pos_weight(2.5).unwrap()), 1),
         ("mse of two outputs", Box::new(Mse), 2),
         ("class weights", Box::new(weights()), 3),
         ("class weights and label smoothing", Box::new(weights().with_label_smoothing(0.1).unwrap()), 3),
@@ -82,7 +86,7 @@ fn trace<T: Scalar>(loss: &dyn Loss<T>, data: &Dataset<T>, outputs: usize, seed:
 }
 
 /// Rows, features, micro-batch, micro-batches a step.
-const TABLE: [(&str, usize, usize, usize, usize); 10] = [
+const TABLE: [(&str, usize, usize, usize, usize); 12] = [
     ("everything divides", 240, 3, 20, 4),
     ("the last micro-batch is ragged", 237, 3, 20, 4),
     ("the last window is a single row", 241, 3, 20, 4),
@@ -93,14 +97,17 @@ const TABLE: [(&str, usize, usize, usize, usize); 10] = [
     ("windows of many shards, cut inside them", 1000, 3, 70, 5),
     // From 4097 rows on a window's shards grow with it: they must not grow with the micro-batch instead.
     ("shards longer than those of a micro-batch", 9000, 3, 1500, 4),
-    // From 200000 multiplications a micro-batch the threads do work.
-    ("micro-batches that threads share", 4700, 175, 1170, 3),
+    ("a single feature", 700, 1, 70, 5),
+    // From 6,000 multiplications a batch threads are called on, unless they have come late.
+    ("batches that threads may share", 4700, 175, 1170, 3),
+    // From 4,000,000 on always.
+    ("batches that threads share", 9000, 500, 2250, 4),
 ];
 
 fn assert_table_holds<T: Scalar>() {
     for (name, rows, features, batch, accumulate) in TABLE {
         for (loss_name, loss, outputs) in losses::<T>() {
-            for (weighted, seed) in [(false, None), (true, None), (true, Some(5))] {
+            for (weighted, seed) in [(false, None), (false, Some(5)), (true, None), (true, Some(5))] {
                 let data = data(&*loss, rows, features, outputs, weighted);
                 let run = |by| trace(&*loss, &data, outputs, seed, by);
                 let whole = run(Division { batch: batch * accumulate, accumulate: 1, threads: 1 });

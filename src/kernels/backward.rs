@@ -78,16 +78,19 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
             let mut first = 0;
             while first < self.each {
                 let gradient = &mut self.weight_gradient[first * width..];
-                first += match self.each - first {
-                    10.. if V::REGISTERS >= 32 => block.add_outputs::<V, 10, 2>(first, gradient),
-                    10.. => block.add_outputs::<V, 10, 1>(first, gradient),
-                    5.. if V::REGISTERS >= 32 => block.add_outputs::<V, 5, 4>(first, gradient),
-                    5.. => block.add_outputs::<V, 5, 2>(first, gradient),
-                    3.. if V::REGISTERS >= 32 => block.add_outputs::<V, 3, 6>(first, gradient),
-                    3.. => block.add_outputs::<V, 3, 3>(first, gradient),
-                    2 if V::REGISTERS >= 32 => block.add_outputs::<V, 2, 8>(first, gradient),
-                    2 => block.add_outputs::<V, 2, 4>(first, gradient),
-                    _ => block.add_output::<V>(first, gradient),
+                // SAFETY: `Rows::new` has found the rows' numbers to be there, and `linear_backward` those of the weight.
+                first += unsafe {
+                    match self.each - first {
+                        10.. if V::REGISTERS >= 32 => block.add_outputs::<V, 10, 2>(first, gradient),
+                        10.. => block.add_outputs::<V, 10, 1>(first, gradient),
+                        5.. if V::REGISTERS >= 32 => block.add_outputs::<V, 5, 4>(first, gradient),
+                        5.. => block.add_outputs::<V, 5, 2>(first, gradient),
+                        3.. if V::REGISTERS >= 32 => block.add_outputs::<V, 3, 6>(first, gradient),
+                        3.. => block.add_outputs::<V, 3, 3>(first, gradient),
+                        2 if V::REGISTERS >= 32 => block.add_outputs::<V, 2, 8>(first, gradient),
+                        2 => block.add_outputs::<V, 2, 4>(first, gradient),
+                        _ => block.add_output::<V>(first, gradient),
+                    }
                 };
             }
             place += count;
@@ -110,8 +113,11 @@ pub(super) struct Block<'a, T> {
 impl<T: Element> Block<'_, T> {
     /// Adds the gradient of `OUTPUTS` rows of the weight, from output `first` on, in strips of `REGISTERS` vectors. Returns
     /// `OUTPUTS`.
+    ///
+    /// # Safety
+    /// Each input must have `width` numbers, and `gradient` those of `OUTPUTS` rows.
     #[inline(always)]
-    fn add_outputs<V: Lanes<Element = T>, const OUTPUTS: usize, const REGISTERS: usize>(
+    unsafe fn add_outputs<V: Lanes<Element = T>, const OUTPUTS: usize, const REGISTERS: usize>(
         &self,
         first: usize,
         gradient: &mut [T],
@@ -119,8 +125,7 @@ impl<T: Element> Block<'_, T> {
         debug_assert!(gradient.len() >= OUTPUTS * self.width && first + OUTPUTS <= self.each);
         let gradient = gradient.as_mut_ptr();
         let mut column = 0;
-        // SAFETY: every strip lies within `width`, the length of each input and of each of the gradient's rows, of which
-        // there are at least `OUTPUTS`.
+        // SAFETY: every strip lies within `width`, the length the caller gives each input and each of the gradient's rows.
         unsafe {
             while column + REGISTERS * V::LANES <= self.width {
                 self.add_strip::<V, OUTPUTS, REGISTERS>(first, gradient, column, V::LANES);
@@ -138,8 +143,11 @@ impl<T: Element> Block<'_, T> {
     }
 
     /// The same for one output, whose strips may have any length: rows are read once.
+    ///
+    /// # Safety
+    /// As [`add_outputs`](Block::add_outputs), for one output.
     #[inline(always)]
-    pub fn add_output<V: Lanes<Element = T>>(&self, output: usize, gradient: &mut [T]) -> usize {
+    pub unsafe fn add_output<V: Lanes<Element = T>>(&self, output: usize, gradient: &mut [T]) -> usize {
         debug_assert!(gradient.len() >= self.width && output < self.each);
         let gradient = gradient.as_mut_ptr();
         let mut column = 0;
@@ -147,7 +155,7 @@ impl<T: Element> Block<'_, T> {
             let left = self.width - column;
             let vectors = left.div_ceil(V::LANES).min(8);
             let last = (left - (vectors - 1) * V::LANES).min(V::LANES);
-            // SAFETY: every strip lies within `width`, the length of each input and of the gradient's row.
+            // SAFETY: every strip lies within `width`, the length the caller gives each input and the gradient's row.
             unsafe {
                 match vectors {
                     8 => self.add_strip::<V, 1, 8>(output, gradient, column, last),

@@ -87,7 +87,7 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
                     sums.len()
                 };
                 let fetch = (first == 0).then_some(next);
-                // SAFETY: each input has `width` numbers, and from `weight` on there are those of `left` outputs.
+                // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and from `weight` on there are those of `left` outputs.
                 first += unsafe {
                     match left {
                         _ if left >= 5 && V::REGISTERS >= 32 => write(&tile::<V, 5>(&inputs, fetch, weight, width)),

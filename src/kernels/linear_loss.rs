@@ -8,7 +8,7 @@ use super::element::Element;
 use super::forward::{FETCHED, GROUP, fetches_forward, tile};
 use super::lanes::{Lanes, load};
 use super::level::Kernel;
-use super::losses::{OutputLoss, Pairs, first_lanes, logistic, squared_error};
+use super::losses::{OutputLoss, Pairs, first_lanes};
 use super::rows::{RowIndex, Rows, prefetch};
 
 /// The sum of the losses of rows of one output `weight row + bias`. Adds its gradient to `weight_gradient`, `[width]`, and
@@ -40,10 +40,12 @@ pub struct LinearLoss<'a, T> {
     bias_gradient: &'a mut [T],
 }
 
-/// The most rows of a block, and the bytes of it that leave room in the nearest cache for what else is needed.
-const MOST_ROWS: usize = 64;
-const FEWEST_ROWS: usize = 16;
+/// The bytes of a block that leave room in the nearest cache for what else is needed, and the most rows of one.
 const BLOCK_BYTES: usize = 16 * 1024;
+const MOST_ROWS: usize = 64;
+
+/// The fewest, as many as share a register of losses: rows of more than 1 KiB come back from the next cache.
+const FEWEST_ROWS: usize = 16;
 
 /// Rows of one column whose losses are added up before they become double: so few keep the precision of their terms.
 const PIECE: usize = 1024;
@@ -58,18 +60,7 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
             && let Some(column) = self.rows.contiguous()
         {
             let targets = &self.targets[start..start + len];
-            return match self.loss {
-                OutputLoss::SquaredError => self.column::<V>(column, targets, squared_error),
-                OutputLoss::Logistic { pos_weight } => {
-                    let pos_weight = V::splat(pos_weight);
-                    self.column::<V>(
-                        column,
-                        targets,
-                        #[inline(always)]
-                        |z, y| logistic(z, y, pos_weight),
-                    )
-                }
-            };
+            return self.column::<V>(column, targets);
         }
         let (rows, width) = (self.rows, self.rows.width());
         let block = (BLOCK_BYTES / (width * size_of::<T>()).max(1)).clamp(FEWEST_ROWS, MOST_ROWS) / GROUP * GROUP;
@@ -91,16 +82,15 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
                 let at = |r: usize| (first + r).min(count - 1);
                 let group: [_; GROUP] = std::array::from_fn(|r| inputs[at(r)]);
                 let fetch: [_; FETCHED] = std::array::from_fn(|r| next[at(r)]);
-                // SAFETY: each input has `width` numbers, as has the weight.
+                // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and `linear_loss` the weight's.
                 let [sums] = unsafe { tile::<V, 1>(&group, Some(fetch), self.weight.as_ptr(), width) };
                 for (output, sum) in outputs[first..].iter_mut().zip(sums) {
                     *output = sum + bias;
                 }
             }
-            for r in 0..count {
-                if fetches_forward(r) {
-                    next[r] = inputs[r];
-                }
+            // What was fetched on the way forward is not fetched again: a row that is here already costs nothing to ask for.
+            for r in (0..count).filter(|r| fetches_forward(*r)) {
+                next[r] = inputs[r];
             }
             let pairs = Pairs {
                 outputs: &outputs[..count],
@@ -117,7 +107,8 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
                 output_gradient: &gradient[..count],
                 each: 1,
             };
-            block.add_output::<V>(0, self.weight_gradient);
+            // SAFETY: `Rows::new` has found each row's numbers to be there, and `linear_loss` the gradient's.
+            unsafe { block.add_output::<V>(0, self.weight_gradient) };
             place += count;
         }
         sum
@@ -127,7 +118,8 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
 impl<T: Element> LinearLoss<'_, T> {
     /// Rows of one column that lie one after another: nothing need be kept between forward and back.
     #[inline(always)]
-    fn column<V: Lanes<Element = T>>(self, column: &[T], targets: &[T], loss: impl Fn(V, V) -> (V, V)) -> f64 {
+    fn column<V: Lanes<Element = T>>(self, column: &[T], targets: &[T]) -> f64 {
+        let loss = self.loss;
         let (weight, bias) = (V::splat(self.weight[0]), V::splat(self.bias.first().copied().unwrap_or(T::zero())));
         let (mut total, mut gradient, mut product) = (0.0, T::zero(), T::zero());
         for (column, targets) in column.chunks(PIECE).zip(targets.chunks(PIECE)) {
@@ -141,14 +133,14 @@ impl<T: Element> LinearLoss<'_, T> {
                 while place + 2 * V::LANES <= length {
                     let x: [V; 2] = [V::load(x.add(place)), V::load(x.add(place + V::LANES))];
                     let y: [V; 2] = [V::load(y.add(place)), V::load(y.add(place + V::LANES))];
-                    even.add(x[0], loss(x[0].mul_add(weight, bias), y[0]));
-                    odd.add(x[1], loss(x[1].mul_add(weight, bias), y[1]));
+                    even.add(x[0], loss.of(x[0].mul_add(weight, bias), y[0]));
+                    odd.add(x[1], loss.of(x[1].mul_add(weight, bias), y[1]));
                     place += 2 * V::LANES;
                 }
                 while place < length {
                     let count = (length - place).min(V::LANES);
                     let (x, y): (V, V) = (load(x.add(place), count), load(y.add(place), count));
-                    let (mut value, mut derivative) = loss(x.mul_add(weight, bias), y);
+                    let (mut value, mut derivative) = loss.of(x.mul_add(weight, bias), y);
                     if count < V::LANES {
                         (value, derivative) = (first_lanes(value, count), first_lanes(derivative, count));
                     }

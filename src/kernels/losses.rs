@@ -21,6 +21,20 @@ pub enum OutputLoss<T> {
     },
 }
 
+impl<T: Element> OutputLoss<T> {
+    /// The losses of outputs and targets, and their derivatives.
+    #[inline(always)]
+    pub(super) fn of<V: Lanes<Element = T>>(self, output: V, target: V) -> (V, V) {
+        match self {
+            OutputLoss::SquaredError => {
+                let error = output.sub(target);
+                (error.mul(error), error.add(error))
+            }
+            OutputLoss::Logistic { pos_weight } => logistic(output, target, V::splat(pos_weight)),
+        }
+    }
+}
+
 /// The sum of the losses of rows of one output. Writes its derivative over `gradient`. `outputs` and `gradient` are
 /// `[rows]`; `targets` holds the values of all rows that `rows` may name.
 ///
@@ -34,7 +48,7 @@ pub fn output_loss<T: Element>(
     gradient: &mut [T],
 ) -> f64 {
     assert!(outputs.len() == rows.len() && gradient.len() == rows.len(), "one output for each row");
-    T::run_output_losses(OutputLosses { pairs: Pairs { outputs, targets, rows, gradient }, loss })
+    T::run_output_losses(SumOutputLoss { pairs: Pairs { outputs, targets, rows, gradient }, loss })
 }
 
 /// The sum of `ln(sum exp(z)) - z_label` over rows of several logits. Writes `softmax - onehot` over `gradient`. `logits`
@@ -70,21 +84,8 @@ impl<T: Element> Pairs<'_, T> {
     /// The sum of the losses.
     #[inline(always)]
     pub fn sum<V: Lanes<Element = T>>(self, loss: OutputLoss<T>) -> f64 {
-        match loss {
-            OutputLoss::SquaredError => self.sum_of::<V>(squared_error),
-            OutputLoss::Logistic { pos_weight } => {
-                let pos_weight = V::splat(pos_weight);
-                self.sum_of::<V>(
-                    #[inline(always)]
-                    |z, y| logistic(z, y, pos_weight),
-                )
-            }
-        }
-    }
-
-    /// Gives each row's output and target to `loss`, which returns loss and gradient. Returns the sum of losses.
-    #[inline(always)]
-    fn sum_of<V: Lanes<Element = T>>(self, loss: impl Fn(V, V) -> (V, V)) -> f64 {
+        const { assert!(V::LANES <= MOST_LANES) };
+        assert_eq!(self.outputs.len(), self.gradient.len());
         /// Pieces whose sum keeps the precision of its terms: more are added up in double precision.
         const TOGETHER: usize = 32;
         let Pairs { outputs, targets, rows, gradient } = self;
@@ -105,7 +106,7 @@ impl<T: Element> Pairs<'_, T> {
             // SAFETY: from `place` on, outputs and gradient have `count` numbers, as do the targets here.
             unsafe {
                 let output: V = load(outputs.as_ptr().add(place), count);
-                let (value, derivative) = loss(output, load(targets.as_ptr(), count));
+                let (value, derivative) = loss.of(output, load(targets.as_ptr(), count));
                 store(derivative, gradient.as_mut_ptr().add(place), count);
                 // What an unused lane holds is no row's loss.
                 sum = sum.add(if count < V::LANES { first_lanes(value, count) } else { value });
@@ -135,12 +136,12 @@ pub(super) fn first_lanes<V: Lanes>(value: V, count: usize) -> V {
     }
 }
 
-pub struct OutputLosses<'a, T> {
+pub struct SumOutputLoss<'a, T> {
     pairs: Pairs<'a, T>,
     loss: OutputLoss<T>,
 }
 
-impl<T: Element> Kernel<T> for OutputLosses<'_, T> {
+impl<T: Element> Kernel<T> for SumOutputLoss<'_, T> {
     type Output = f64;
 
     #[inline(always)]
@@ -149,16 +150,9 @@ impl<T: Element> Kernel<T> for OutputLosses<'_, T> {
     }
 }
 
-/// `(p - y)^2` and its derivative.
-#[inline(always)]
-pub(super) fn squared_error<V: Lanes>(p: V, y: V) -> (V, V) {
-    let error = p.sub(y);
-    (error.mul(error), error.add(error))
-}
-
 /// `pos_weight y ln(1+exp(-z)) + (1-y) ln(1+exp(z))` and its derivative.
 #[inline(always)]
-pub(super) fn logistic<V: Lanes>(z: V, y: V, pos_weight: V) -> (V, V) {
+fn logistic<V: Lanes>(z: V, y: V, pos_weight: V) -> (V, V) {
     let (zero, one) = (V::splat(V::Element::zero()), V::splat(V::Element::one()));
     let (positive, negative) = (pos_weight.mul(y), one.sub(y));
     // t = exp(-|z|): the smaller of sigmoid(z) and sigmoid(-z) is t / (1 + t), the other 1 / (1 + t).
@@ -189,6 +183,7 @@ impl<T: Element> Kernel<T> for SoftmaxCrossEntropy<'_, T> {
         let classes = self.logits.len() / self.rows.len();
         let mut sum = 0.0;
         let rows = self.logits.chunks_exact(classes).zip(self.gradient.chunks_exact_mut(classes));
+        const { assert!(V::LANES <= MOST_LANES) };
         // The odds against the labels of some rows, whose logarithms are taken together.
         let mut odds = [T::zero(); MOST_LANES];
         for (place, (logits, gradient)) in rows.enumerate() {
@@ -196,8 +191,8 @@ impl<T: Element> Kernel<T> for SoftmaxCrossEntropy<'_, T> {
             let lane = place % V::LANES;
             odds[lane] = T::zero();
             match softmax_row::<V>(logits, label, gradient) {
-                RowLoss::Odds(against) => odds[lane] = against,
-                RowLoss::Value(loss) => sum += loss.as_f64(),
+                LabelLoss::Odds(against) => odds[lane] = against,
+                LabelLoss::Value(loss) => sum += loss.as_f64(),
             }
             if lane + 1 == V::LANES || place + 1 == self.rows.len() {
                 odds[lane + 1..].fill(T::zero());
@@ -210,7 +205,7 @@ impl<T: Element> Kernel<T> for SoftmaxCrossEntropy<'_, T> {
 }
 
 /// The loss of a row.
-enum RowLoss<T> {
+enum LabelLoss<T> {
     /// `ln(1 + odds)` of these odds against the label, at most 1.
     Odds(T),
     Value(T),
@@ -221,7 +216,7 @@ enum RowLoss<T> {
 /// For a label that is nearly certain both the loss and the label's `p - 1` are differences of nearly equal numbers: the
 /// other classes' probabilities have them exactly.
 #[inline(always)]
-fn softmax_row<V: Lanes>(logits: &[V::Element], label: usize, gradient: &mut [V::Element]) -> RowLoss<V::Element> {
+fn softmax_row<V: Lanes>(logits: &[V::Element], label: usize, gradient: &mut [V::Element]) -> LabelLoss<V::Element> {
     let (zero, one) = (V::Element::zero(), V::Element::one());
     let nothing = V::splat(V::Element::neg_infinity());
     let mut most = nothing;
@@ -254,7 +249,7 @@ fn softmax_row<V: Lanes>(logits: &[V::Element], label: usize, gradient: &mut [V:
         }
     }
     gradient[label] = -(others * share);
-    if others <= own { RowLoss::Odds(others / own) } else { RowLoss::Value(total.ln() - (logits[label] - largest)) }
+    if others <= own { LabelLoss::Odds(others / own) } else { LabelLoss::Value(total.ln() - (logits[label] - largest)) }
 }
 
 #[cfg(test)]
@@ -300,7 +295,9 @@ mod tests {
     #[test]
     fn softmax_minus_onehot_and_its_loss_on_every_level() {
         on_every_level(|| {
-            for (count, classes, scale) in [(1, 1, 1.0), (5, 2, 30.0), (4, 10, 3.0), (3, 17, 300.0), (2, 70, 1e6)] {
+            for (count, classes, scale) in
+                [(1, 1, 1.0), (5, 2, 30.0), (4, 10, 3.0), (35, 3, 2.0), (3, 17, 300.0), (2, 70, 1e6)]
+            {
                 several::<f64>(count, classes, scale, 1e-13);
                 several::<f32>(count, classes, scale, 1e-5);
             }
@@ -337,6 +334,10 @@ mod tests {
             let mut gradient = [0.0; 3];
             for bad in [f64::NAN, f64::INFINITY] {
                 assert!(!softmax_cross_entropy(&[0.0, bad, 1.0], &[0], rows, &mut gradient).is_finite());
+                let mut many = [0.5; 3 * 35];
+                many[3 * 17] = bad;
+                let rows_of_many = RowIndex::Range { start: 0, len: 35 };
+                assert!(!softmax_cross_entropy(&many, &[0; 35], rows_of_many, &mut [0.0; 3 * 35]).is_finite());
                 for loss in [OutputLoss::SquaredError, OutputLoss::Logistic { pos_weight: 1.0 }] {
                     assert!(!output_loss(&[bad], &[0.0], rows, loss, &mut gradient[..1]).is_finite());
                 }

@@ -79,11 +79,11 @@ impl<'a, T> Rows<'a, T> {
     /// If the matrix does not have such a row.
     pub fn new(matrix: &'a [T], width: usize, index: RowIndex<'a>) -> Self {
         let past_the_last = match index {
-            RowIndex::Range { start, len } => start + len,
-            RowIndex::List(list) => list.iter().max().map_or(0, |last| *last as usize + 1),
+            RowIndex::Range { start, len } => start.checked_add(len),
+            RowIndex::List(list) => list.iter().max().map_or(Some(0), |last| (*last as usize).checked_add(1)),
         };
-        let fits = past_the_last.checked_mul(width).is_some_and(|end| end <= matrix.len());
-        assert!(fits, "the matrix has no row {}", past_the_last.saturating_sub(1));
+        let end = past_the_last.and_then(|rows| rows.checked_mul(width));
+        assert!(end.is_some_and(|end| end <= matrix.len()), "the matrix has no such row: {index:?}");
         Rows { matrix, width, index, ahead: RowIndex::NONE }
     }
 
@@ -129,10 +129,11 @@ impl<'a, T> Rows<'a, T> {
         self.index
     }
 
-    /// Where a row begins. It is not read, and may be any.
+    /// Where a row begins: one of [`index`](Rows::index), whose `width` numbers [`new`](Rows::new) has found to be there,
+    /// or any, which must not be read.
     #[inline(always)]
     pub(super) fn address(&self, row: usize) -> *const T {
-        self.matrix.as_ptr().wrapping_add(row * self.width)
+        self.matrix.as_ptr().wrapping_add(row.wrapping_mul(self.width))
     }
 
     /// The row that will be read `distance` rows after a place, here or among those ahead; the row at the place where
@@ -174,4 +175,48 @@ pub(super) fn prefetch<T>(from: *const T, count: usize) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (from, count);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::catch_unwind;
+
+    #[test]
+    fn rows_that_the_matrix_does_not_have_are_refused() {
+        let matrix = [1.0; 6];
+        for index in [
+            RowIndex::Range { start: 2, len: 2 },
+            RowIndex::Range { start: usize::MAX, len: 1 },
+            RowIndex::Range { start: usize::MAX, len: 2 },
+            RowIndex::List(&[0, 3]),
+            RowIndex::List(&[u32::MAX]),
+        ] {
+            assert!(catch_unwind(|| Rows::new(&matrix, 2, index).len()).is_err(), "{index:?}");
+        }
+        assert_eq!(Rows::new(&matrix, 2, RowIndex::Range { start: 1, len: 2 }).row(1), [1.0; 2]);
+    }
+
+    #[test]
+    fn parts_end_with_the_rows() {
+        for rows in [RowIndex::Range { start: 10, len: 5 }, RowIndex::List(&[10, 11, 12, 13, 14])] {
+            assert_eq!(rows.part(1, 3).iter().collect::<Vec<_>>(), [11, 12]);
+            assert_eq!(rows.part(3, 99).iter().collect::<Vec<_>>(), [13, 14]);
+            assert!(rows.part(5, 9).is_empty() && rows.part(8, 9).is_empty() && rows.part(3, 3).is_empty());
+        }
+    }
+
+    #[test]
+    fn every_row_ahead_is_met_once_whatever_the_distance() {
+        let (rows, ahead) = (RowIndex::Range { start: 0, len: 10 }, RowIndex::List(&[20, 21, 22, 23]));
+        let matrix = [0.0; 10];
+        let rows = Rows::new(&matrix, 1, rows).ahead(ahead);
+        for distance in [4, 10] {
+            let met: Vec<usize> = (0..10).map(|place| rows.row_ahead(place, distance)).collect();
+            let expected = (distance..10).chain(20..24).collect::<Vec<_>>();
+            let new: Vec<usize> =
+                met.iter().enumerate().filter(|(place, row)| place != *row).map(|(_, row)| *row).collect();
+            assert_eq!(new, expected, "distance {distance}");
+        }
+    }
 }

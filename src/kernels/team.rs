@@ -186,6 +186,10 @@ impl Drop for Finish<'_> {
             }
             pause(&mut looks);
         }
+        if looks >= SPINS {
+            // The helper that was late has seen it by the next piece, or was late for another reason.
+            self.0.crowded.store(NOWHERE, Ordering::Relaxed);
+        }
         *self.1 = looks >= SPINS;
     }
 }
@@ -219,7 +223,8 @@ fn leave(number: i32) {
         let mut others = allowed;
         libc::CPU_CLR(index, &mut others);
         if libc::CPU_COUNT(&others) > 0 && libc::sched_setaffinity(0, size, &others) == 0 {
-            // It stays where it is now, and may be moved again as before.
+            // It stays where it is now, and may be moved again as before. Were that refused, which no system does that
+            // allowed the first, the helper would work all the same.
             libc::sched_setaffinity(0, size, &allowed);
         }
     }
@@ -252,9 +257,7 @@ impl Shared {
             if helper >= Piece::unpack(seen).called {
                 continue;
             }
-            if self.crowded.load(Ordering::Relaxed) != NOWHERE {
-                leave(self.crowded.swap(NOWHERE, Ordering::Relaxed));
-            }
+            leave(self.crowded.load(Ordering::Relaxed));
             // SAFETY: this helper was called, and the caller waits until `busy` has counted it down.
             let work = unsafe { *self.work.0.get() }.expect("published with the number");
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(helper + 1))) {
@@ -321,6 +324,35 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_crowded_thread_moves_and_may_go_where_it_might_before() {
+        let allowed = || {
+            // SAFETY: as in `leave`.
+            unsafe {
+                let mut set: libc::cpu_set_t = std::mem::zeroed();
+                assert_eq!(libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set), 0);
+                (0..libc::CPU_SETSIZE as usize).filter(|cpu| libc::CPU_ISSET(*cpu, &set)).collect::<Vec<_>>()
+            }
+        };
+        thread::spawn(move || {
+            let before = allowed();
+            // The system may move a thread at any time: once in twenty is enough.
+            let moved = (0..20).any(|_| {
+                let here = processor();
+                leave(here);
+                processor() != here
+            });
+            assert!(moved || before.len() == 1);
+            for nowhere in [NOWHERE, i32::MAX] {
+                leave(nowhere);
+            }
+            assert_eq!(allowed(), before);
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

@@ -198,8 +198,9 @@ pub trait Loss<T: Scalar>: Send + Sync {
         }
     }
 
-    /// What [`row`](Loss::row) computes for one output and a value, as the kernels know it: many rows are then taken at
-    /// once. Default: `None`, the kernels do not know it.
+    /// What [`row`](Loss::row) computes for one output and a value, with the weight 1, as the kernels know it: rows without
+    /// sample weights are then taken many at once, **without** calling `row` or `weighted_row`, so that a loss that
+    /// changes those of another leaves this as it is. Default: `None`, the kernels do not know it.
     fn output_loss(&self) -> Option<OutputLoss<T>> {
         None
     }
@@ -283,6 +284,32 @@ mod tests {
         let mut names: Vec<_> = catalogue::<f64>(3).iter().map(|loss| loss.name()).collect();
         names.dedup();
         assert_eq!(names, ["mse", "huber", "cross-entropy", "binary-cross-entropy"]);
+    }
+
+    #[test]
+    fn many_rows_at_once_are_row_after_row() {
+        fn check<T: Scalar>(tolerance: f64) {
+            let rows = 37;
+            let logits: Vec<T> = (0..rows).map(|i| T::from_f64((i * i % 23) as f64 / 3.0 - 4.0)).collect();
+            let values = Array2::from_shape_fn((rows, 1), |(i, _)| T::from_f64((i % 3) as f64 / 2.0));
+            let classes = vec![0; rows];
+            for loss in catalogue::<T>(1) {
+                let targets = match loss.target_kind() {
+                    TargetKind::Classes => Targets::classes(&classes),
+                    TargetKind::Values => Targets::values(&values),
+                };
+                let all = RowIndex::Range { start: 0, len: rows };
+                let (mut found, mut expected) = (vec![T::zero(); rows], vec![T::zero(); rows]);
+                let sum = loss.weighted_rows(&logits, &targets, all, &mut found);
+                let each = each_row(&*loss, &logits, &targets, all, &mut expected);
+                let close = |a: f64, b: f64| (a - b).abs() <= tolerance * (1.0 + b.abs());
+                assert!(close(sum.loss, each.loss) && sum.weight == each.weight, "{}: {sum:?} {each:?}", loss.name());
+                let pairs = found.iter().zip(&expected);
+                assert!(pairs.map(|(a, b)| (a.as_f64(), b.as_f64())).all(|(a, b)| close(a, b)), "{}", loss.name());
+            }
+        }
+        check::<f64>(1e-13);
+        check::<f32>(1e-5);
     }
 
     proptest! {

@@ -81,9 +81,10 @@ pub trait Model<T: Scalar>: Send + Sync {
         accumulate(self.parameters_mut(), &gradient)
     }
 
-    /// For a model that is `weight input + bias` and nothing else, the weight, `[outputs, inputs]`, and the bias,
-    /// `[outputs]` or empty, as they are among the parameters: the curvature of its loss is then known from the data, and
-    /// one output goes forward and back in one pass. Default: `None`, it is another model.
+    /// For a model that is `weight input + bias` and nothing else, the values of its only parameters: the weight, `[outputs,
+    /// inputs]`, which comes first, and the bias, `[outputs]`, or none. The curvature of its loss is then known from the
+    /// data, and training takes one output forward and back in one pass, **without** calling `forward_rows` and
+    /// `backward_rows`: a model that changes them leaves this as it is. Default: `None`, it is another model.
     fn linear_layer(&self) -> Option<[&[T]; 2]> {
         None
     }

@@ -8,8 +8,8 @@ use crate::scalar::Scalar;
 /// Rows between two looks at all parameters, while nothing is large.
 const ROWS: usize = 256;
 
-/// Watches the parameters. While an update is far from overflowing it looks at them once in a while, and at the end of
-/// each epoch; once one comes near, before and after every step.
+/// Watches the parameters. While they and updates are far from overflowing it looks at them once in a while, and at the end
+/// of each epoch; once a parameter or an update is that long, or a first value that large, before and after every step.
 pub(super) struct Guard<T> {
     /// Magnitudes beyond this are near enough to be watched: the fourth root of the largest number.
     near: f64,

@@ -204,6 +204,10 @@ mod tests {
         let start = RunStart { rows: 3, features: vec!["x".into()], loss: "mse", parameters: 2, epochs: 1 };
         log.start(&start).unwrap();
         log.step(&StepEvent { step: 1, epoch: 1, loss: 0.1 + 0.2, grad_norm: 1e-300, lr: 0.1, samples: 3 }).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        let epoch = EpochEvent { epoch: 1, loss: 0.3, valid_loss: None, grad_norm: 1e-300, samples: 3 };
+        log.epoch(&epoch).unwrap();
+        log.epoch(&EpochEvent { epoch: 2, valid_loss: Some(0.5), ..epoch }).unwrap();
         assert!(!path.exists(), "the log must appear whole");
         log.end(&RunEnd { reason: StopReason::Finished, steps: 1, epochs: 1, loss: 0.25, seconds: 2.0 }).unwrap();
         std::fs::read_to_string(path).unwrap()
@@ -217,7 +221,14 @@ mod tests {
         assert_eq!(lines[0]["config"]["lr"], 0.1);
         assert_eq!(lines[1]["loss"].as_f64(), Some(0.1 + 0.2));
         assert_eq!(lines[1]["grad_norm"].as_f64(), Some(1e-300));
-        assert_eq!((&lines[2]["kind"], &lines[2]["load_seconds"]), (&"end".into(), &0.5.into()));
+        assert_eq!(
+            (&lines[2]["kind"], &lines[2]["epoch"], lines[2].get("valid_loss")),
+            (&"epoch".into(), &1.into(), None)
+        );
+        assert!(lines[2]["seconds"].as_f64().unwrap() >= 2e-3, "{}", lines[2]);
+        assert_eq!(lines[3]["valid_loss"], 0.5);
+        assert!(lines[3]["seconds"].as_f64().unwrap() >= 0.0, "{}", lines[3]);
+        assert_eq!((&lines[4]["kind"], &lines[4]["load_seconds"]), (&"end".into(), &0.5.into()));
     }
 
     #[test]

@@ -12,7 +12,6 @@ use crate::remarks::remark;
 pub struct Progress {
     display: Display,
     epochs: usize,
-    rows: usize,
     refreshed: Instant,
     /// The last epoch that was told of.
     told: usize,
@@ -63,7 +62,7 @@ impl Progress {
     }
 
     fn new(display: Display) -> Self {
-        Progress { display, epochs: 0, rows: 0, refreshed: Instant::now(), told: 0 }
+        Progress { display, epochs: 0, refreshed: Instant::now(), told: 0 }
     }
 }
 
@@ -80,7 +79,6 @@ fn rate(rows: f64) -> String {
 impl Observer for Progress {
     fn start(&mut self, start: &RunStart) -> Result<()> {
         self.epochs = start.epochs;
-        self.rows = start.rows;
         (self.refreshed, self.told) = (Instant::now(), 0);
         if let Display::Bar(bar) = &self.display {
             bar.set_length(start.rows.saturating_mul(start.epochs) as u64);

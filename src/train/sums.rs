@@ -94,6 +94,11 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M,
         }
         let (layer, loss) = (self.model.linear_layer()?, self.loss.output_loss()?);
         let targets = self.targets.unweighted_values()?;
+        // A layer that is not all there is goes the long way.
+        let [weight, bias] = layer;
+        if weight.len() != self.model.inputs() || weight.len() + bias.len() != gradient.len() {
+            return None;
+        }
         let gradient = gradient.split_at_mut(self.model.inputs()).into();
         Some(kernels::linear_loss(&self.rows(index, ahead), layer, targets, loss, gradient))
     }

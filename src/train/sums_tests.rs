@@ -1,6 +1,6 @@
 use super::*;
 use crate::kernels::test_levels::at_one_level;
-use crate::loss::{CrossEntropy, Mse};
+use crate::loss::{BinaryCrossEntropy, CrossEntropy, Mse};
 use crate::model::{Init, Linear};
 use ndarray::Array2;
 
@@ -105,4 +105,89 @@ fn one_row_is_a_batch_too() {
     accumulator.add(&problem, RowIndex::List(&[0]), RowIndex::NONE);
     let sums = accumulator.finish();
     assert_eq!((sums.gradient.as_slice(), sums.loss, sums.weight), (&[-30.0, -10.0][..], 25.0, 1.0));
+}
+
+/// One output, no weights: forward, loss and backward in one pass.
+#[test]
+fn one_output_has_the_sums_of_row_after_row_and_the_same_bits_on_any_threads() {
+    let _level = at_one_level();
+    let losses: [Box<dyn Loss<f64>>; 2] = [Box::new(Mse), Box::new(BinaryCrossEntropy::with_pos_weight(2.5).unwrap())];
+    for loss in &losses {
+        for (rows, features) in [(1, 1), (1000, 1), (65, 3), (2000, 30), (700, 300)] {
+            let x = data(rows, features).features().to_owned();
+            let y = Array2::from_shape_fn((rows, 1), |(i, _)| (i % 5) as f64 / 4.0);
+            let data = Dataset::with_values(x, y).unwrap();
+            let model = Linear::new(features, 1).initialized(Init::Uniform { seed: 1 });
+            let targets = data.targets();
+            let problem = Problem { model: &model, loss: &**loss, data: &data, targets: &targets };
+            let order: Vec<u32> = (0..3).flat_map(|start| (start..rows as u32).step_by(3)).collect();
+            for index in [RowIndex::List(&order), RowIndex::Range { start: 0, len: rows }] {
+                let sums = |threads| {
+                    let mut accumulator = Accumulator::new(&model, threads, rows, rows).unwrap();
+                    accumulator.begin();
+                    accumulator.add(&problem, index, index);
+                    accumulator.finish().clone()
+                };
+                let one = sums(1);
+                for threads in [2, 3, 5] {
+                    assert_same_bits(&sums(threads), &one, &format!("{} {rows} x {features}", loss.name()));
+                }
+                let mut expected = Sums::zero(parameter_count(model.parameters()));
+                for row in 0..rows {
+                    let (mut logits, mut gradient) = ([0.0], [0.0]);
+                    model.forward_row(data.row(row), &mut logits);
+                    let value = loss.weighted_row(&logits, &targets, row, &mut gradient);
+                    model.backward_row(data.row(row), &gradient, &mut expected.gradient);
+                    expected.loss += value.loss;
+                    expected.weight += value.weight;
+                }
+                let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * expected.weight;
+                assert!(one.gradient.iter().zip(&expected.gradient).all(|(a, b)| close(*a, *b)));
+                assert!(close(one.loss, expected.loss) && one.weight == expected.weight);
+            }
+        }
+    }
+}
+
+/// A model of one output whose backward pass is its own.
+struct Halved(Linear<f64>);
+
+impl Model<f64> for Halved {
+    fn inputs(&self) -> usize {
+        self.0.inputs()
+    }
+
+    fn outputs(&self) -> usize {
+        1
+    }
+
+    fn parameters(&self) -> &[crate::parameter::Parameter<f64>] {
+        self.0.parameters()
+    }
+
+    fn parameters_mut(&mut self) -> &mut [crate::parameter::Parameter<f64>] {
+        self.0.parameters_mut()
+    }
+
+    fn forward_row(&self, input: &[f64], output: &mut [f64]) {
+        self.0.forward_row(input, output);
+    }
+
+    fn backward_row(&self, input: &[f64], output_gradient: &[f64], gradient: &mut [f64]) {
+        self.0.backward_row(input, &[output_gradient[0] / 2.0], gradient);
+    }
+}
+
+#[test]
+fn a_model_of_ones_own_goes_its_own_way() {
+    let data = Dataset::with_values(ndarray::array![[1.0], [2.0]], ndarray::array![[3.0], [5.0]]).unwrap();
+    let sums = |model: &dyn Model<f64>| {
+        let mut accumulator = Accumulator::new(model, 1, 2, 2).unwrap();
+        let problem = Problem { model, loss: &Mse, data: &data, targets: &data.targets() };
+        accumulator.begin();
+        accumulator.add(&problem, RowIndex::Range { start: 0, len: 2 }, RowIndex::NONE);
+        accumulator.finish().gradient.clone()
+    };
+    assert_eq!(sums(&Linear::new(1, 1)), [-26.0, -16.0]);
+    assert_eq!(sums(&Halved(Linear::new(1, 1))), [-13.0, -8.0]);
 }
