@@ -43,6 +43,16 @@ fn layer(criterion: &mut Criterion, columns: usize, outputs: usize) {
             });
         });
     });
+    if outputs == 1 {
+        let targets = vec![0.5; ROWS];
+        group.bench_function("linear_loss", |b| {
+            b.iter(|| {
+                let rows = Rows::new(&x, columns, RowIndex::List(&order));
+                let gradient = [&mut weight_gradient[..], &mut bias_gradient[..]];
+                kernels::linear_loss(&rows, [black_box(&weight), &bias], &targets, OutputLoss::SquaredError, gradient)
+            });
+        });
+    }
 }
 
 fn layers(criterion: &mut Criterion) {
@@ -66,12 +76,12 @@ fn losses(criterion: &mut Criterion) {
     });
     let (one, gradient) = (&logits[..ROWS], &mut gradient[..ROWS]);
     group.throughput(Throughput::Bytes(size_of_val(one) as u64));
-    group.bench_function("logistic_loss of 1", |b| {
+    group.bench_function("output_loss of 1, logistic", |b| {
         b.iter(|| {
             kernels::output_loss(black_box(one), &targets, all, OutputLoss::Logistic { pos_weight: 1.0 }, gradient)
         });
     });
-    group.bench_function("squared_error of 1", |b| {
+    group.bench_function("output_loss of 1, squared error", |b| {
         b.iter(|| kernels::output_loss(black_box(one), &targets, all, OutputLoss::SquaredError, gradient));
     });
 }

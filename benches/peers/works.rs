@@ -149,8 +149,8 @@ fn fit<T: Scalar>(
     Ok((model, report))
 }
 
-/// Keeps the loss and the gradient norm of each step, and the time from the first step to the last: what comes after, the
-/// loss over all rows, is not the others' work.
+/// Keeps the loss and the gradient norm of each step, and the time from the start of the run to its last step: what comes
+/// after, the loss over all rows, is not the others' work.
 #[derive(Default)]
 struct Recorder {
     losses: Vec<f64>,

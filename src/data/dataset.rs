@@ -6,6 +6,7 @@ use super::csv::RowLines;
 use super::encode::EncodedRows;
 use super::labels::TargetColumn;
 use crate::error::{Error, ErrorKind, Place, Result};
+use crate::kernels;
 use crate::loss::Targets;
 use crate::scalar::Scalar;
 
@@ -47,7 +48,8 @@ impl<T: Scalar> Dataset<T> {
         Dataset::new(features, TargetData::Values(standard_layout(values)), rows)
     }
 
-    /// Rows with classes to predict: features `[rows, features]`, class indices `[rows]` from 0.
+    /// Rows with classes to predict: features `[rows, features]`, class indices `[rows]` from 0. Features as in
+    /// [`with_values`](Dataset::with_values).
     ///
     /// # Errors
     /// If there are no rows, or their numbers differ; [`Feature`](ErrorKind::Feature) if a feature is not finite.
@@ -236,7 +238,7 @@ impl<T: Scalar> Dataset<T> {
     /// If an index is out of range.
     pub fn select(&self, rows: &[usize]) -> Dataset<T> {
         Dataset {
-            features: self.features.select(Axis(0), rows),
+            features: self.selected_features(rows),
             targets: match &self.targets {
                 TargetData::Values(values) => TargetData::Values(values.select(Axis(0), rows)),
                 TargetData::Classes(classes) => TargetData::Classes(rows.iter().map(|&r| classes[r]).collect()),
@@ -249,6 +251,14 @@ impl<T: Scalar> Dataset<T> {
                 lines: rows.iter().map(|&r| origin.lines.line(r)).collect(),
             }),
         }
+    }
+
+    fn selected_features(&self, rows: &[usize]) -> Array2<T> {
+        let columns = self.features.ncols();
+        let mut features = Vec::with_capacity(rows.len() * columns);
+        kernels::prefer_large_pages(&mut features);
+        rows.iter().for_each(|row| features.extend_from_slice(self.row(*row)));
+        Array2::from_shape_vec((rows.len(), columns), features).expect("as many numbers as rows and columns")
     }
 }
 

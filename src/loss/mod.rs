@@ -8,7 +8,8 @@ mod targets;
 use ndarray::{Array2, ArrayView2};
 
 use crate::error::{Error, Result};
-use crate::kernels::{self, OutputLoss, RowIndex};
+pub use crate::kernels::OutputLoss;
+use crate::kernels::{self, RowIndex};
 use crate::scalar::Scalar;
 
 pub use targets::{Target, TargetKind, Targets};

@@ -97,7 +97,7 @@ pub struct RunEnd {
     pub epochs: usize,
     /// The mean loss of the training rows under the final parameters; NaN if the run diverged.
     pub loss: f64,
-    /// Seconds from the first step to the last.
+    /// Seconds from the start of the run to its last step.
     pub seconds: f64,
 }
 

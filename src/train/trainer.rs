@@ -114,6 +114,7 @@ impl<'a, T: Scalar> Trainer<'a, T> {
         L: Loss<T> + ?Sized,
         O: Optimizer<T> + ?Sized,
     {
+        let started = Instant::now();
         if source.rows() == 0 {
             return Err(Error::setting("data", "there are no rows"));
         }
@@ -143,7 +144,7 @@ impl<'a, T: Scalar> Trainer<'a, T> {
             validation: self.validation,
             interrupt: self.interrupt,
             observer,
-            started: Instant::now(),
+            started,
             first_loss: None,
             last_loss: None,
             first_skipped: None,
