@@ -12,6 +12,7 @@ mod log_file;
 #[cfg(feature = "cli")]
 mod progress;
 mod report;
+mod run;
 mod stopping;
 mod sums;
 mod trainer;

@@ -1,4 +1,4 @@
-//! What the trainer makes of the watch's signs: suspicions are looked into, and each warning is told once.
+//! What a run makes of the watch's signs: suspicions are looked into, and each warning is told once.
 
 use std::ops::ControlFlow;
 
