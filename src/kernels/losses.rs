@@ -186,11 +186,18 @@ impl<T: Element> Kernel<T> for SoftmaxCrossEntropy<'_, T> {
         const { assert!(V::LANES <= MOST_LANES) };
         // The odds against the labels of some rows, whose logarithms are taken together.
         let mut odds = [T::zero(); MOST_LANES];
+        let mut all_but_one = [T::one(); 2 * MOST_LANES];
+        all_but_one[MOST_LANES] = T::zero();
         for (place, (logits, gradient)) in rows.enumerate() {
             let label = self.labels[self.rows.at(place)];
             let lane = place % V::LANES;
             odds[lane] = T::zero();
-            match softmax_row::<V>(logits, label, gradient) {
+            let loss = if classes <= V::LANES {
+                softmax_register::<V>(logits, label, gradient, &all_but_one)
+            } else {
+                softmax_row::<V>(logits, label, gradient)
+            };
+            match loss {
                 LabelLoss::Odds(against) => odds[lane] = against,
                 LabelLoss::Value(loss) => sum += loss.as_f64(),
             }
@@ -209,6 +216,44 @@ enum LabelLoss<T> {
     /// `ln(1 + odds)` of these odds against the label, at most 1.
     Odds(T),
     Value(T),
+}
+
+/// The same for a row that fits in a register. `all_but_one` has a 0 in its middle and 1 elsewhere: from `label` before the
+/// middle on, it leaves out the label.
+#[inline(always)]
+fn softmax_register<V: Lanes>(
+    logits: &[V::Element],
+    label: usize,
+    gradient: &mut [V::Element],
+    all_but_one: &[V::Element; 2 * MOST_LANES],
+) -> LabelLoss<V::Element> {
+    let count = logits.len();
+    assert!(label < count && count <= V::LANES && gradient.len() == count, "a label among the logits of a register");
+    let mut terms = [V::Element::zero(); MOST_LANES];
+    // SAFETY: logits and gradient have `count` numbers, at most a register; a register has no more lanes than `terms` or
+    // half of `all_but_one`, and `label` is below that half.
+    unsafe {
+        let nothing = V::splat(V::Element::neg_infinity());
+        let largest = V::load_partial_or(logits.as_ptr(), count, nothing).largest();
+        // An unused lane has a term that is left out below; a tiny one, of -inf, would take a processor a hundred times as
+        // long.
+        let most = V::splat(largest);
+        let exps = exp(V::load_partial_or(logits.as_ptr(), count, most).sub(most));
+        exps.store(terms.as_mut_ptr());
+        let others_only = exps.mul(V::load_partial(all_but_one.as_ptr().add(MOST_LANES - label), count));
+        let (own, others) = (terms[label], others_only.sum());
+        let total = others + own;
+        let share = V::Element::one() / total;
+        others_only.mul(V::splat(share)).store_partial(gradient.as_mut_ptr(), count);
+        gradient[label] = -(others * share);
+        label_loss(own, others, logits[label] - largest)
+    }
+}
+
+/// The loss of a label whose term is `own` and whose logit is `below` the largest by so much, at most 0.
+#[inline(always)]
+fn label_loss<T: Element>(own: T, others: T, below: T) -> LabelLoss<T> {
+    if others <= own { LabelLoss::Odds(others / own) } else { LabelLoss::Value((others + own).ln() - below) }
 }
 
 /// One row: writes `softmax - onehot`, and returns the loss.
@@ -249,7 +294,7 @@ fn softmax_row<V: Lanes>(logits: &[V::Element], label: usize, gradient: &mut [V:
         }
     }
     gradient[label] = -(others * share);
-    if others <= own { LabelLoss::Odds(others / own) } else { LabelLoss::Value(total.ln() - (logits[label] - largest)) }
+    label_loss(own, others, logits[label] - largest)
 }
 
 #[cfg(test)]
