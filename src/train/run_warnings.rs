@@ -19,6 +19,10 @@ const AT_THE_LIMIT: f64 = 0.85;
 /// A learning rate below this share of the limit is far below it.
 const FAR_BELOW: f64 = 0.01;
 
+/// Of so many epochs of one step, the first that are watched; of the first so many, all.
+const PERIOD: usize = 128;
+const STRETCH: usize = 32;
+
 /// The epochs from which a pass at the end of a run costs nothing to speak of.
 const LONG_RUN: usize = 20;
 
@@ -37,8 +41,15 @@ where
         Ok(())
     }
 
+    /// Whether this epoch is watched. In a long run of one step an epoch each may take 100 ns, and watching it a twentieth
+    /// of that: a quarter of them is enough, in stretches longer than any sign takes. Clipped steps are counted, all.
+    fn is_watched(&self) -> bool {
+        let rests = self.one_step_an_epoch() && self.epoch > PERIOD && self.epoch % PERIOD >= STRETCH;
+        self.config.watch && (!rests || self.config.clip != Clip::None)
+    }
+
     pub(super) fn watch_step(&mut self, event: &StepEvent, clipped_norm: f64) {
-        if !self.config.watch {
+        if !self.is_watched() {
             return;
         }
         let clipped = match self.config.clip {
@@ -57,7 +68,7 @@ where
         source: &mut dyn RowSource<T>,
     ) -> Result<()> {
         self.epoch_losses.push(event.loss);
-        if !self.config.watch {
+        if !self.is_watched() {
             return Ok(());
         }
         let facts = EpochFacts {
