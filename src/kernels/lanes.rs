@@ -4,8 +4,7 @@ use super::element::Element;
 
 /// A vector of numbers. Kernels are written once over this trait, and compiled for each instruction set.
 ///
-/// The implementations for an instruction set may run only where the CPU has it: [`run`](super::level::run) sees to
-/// that, and nothing outside this folder can name them.
+/// The implementations for an instruction set may run only where the CPU has it: [`run`](super::level::run) sees to that.
 pub trait Lanes: Copy {
     /// What each lane holds.
     type Element: Element;

@@ -139,21 +139,13 @@ impl<T: Scalar> Scratch<T> {
             sums.weight += rows.len() as f64;
             return;
         }
-        let rows_of_tile = evenly(rows.len(), self.tile);
-        let mut place = 0;
-        while place < rows.len() {
-            let tile = rows.part(place, place + rows_of_tile);
-            place += tile.len();
-            let next = rows.part(place, place + rows_of_tile);
-            let input = problem.rows(tile, if next.is_empty() { ahead } else { next });
-            let logits = &mut self.logits[..tile.len() * self.outputs];
-            let output_gradient = &mut self.output_gradient[..tile.len() * self.outputs];
-            problem.model.forward_rows(&input, logits);
-            let value = problem.loss.weighted_rows(logits, problem.targets, tile, output_gradient);
-            problem.model.backward_rows(&input, output_gradient, &mut sums.gradient);
-            sums.loss += value.loss;
-            sums.weight += value.weight;
-        }
+        let Sums { loss, gradient, weight } = sums;
+        let tile = evenly(rows.len(), self.tile);
+        self.each_tile(problem, rows, ahead, tile, |input, output_gradient, value| {
+            problem.model.backward_rows(input, output_gradient, gradient);
+            *loss += value.loss;
+            *weight += value.weight;
+        });
     }
 
     /// The loss of rows, with nothing but the forward pass.
@@ -163,19 +155,38 @@ impl<T: Scalar> Scratch<T> {
         L: Loss<T> + ?Sized,
     {
         let mut sum = LossSum::default();
-        let mut place = 0;
-        while place < rows.len() {
-            let tile = rows.part(place, place + self.tile);
-            place += tile.len();
-            let input = problem.rows(tile, rows.part(place, place + self.tile));
-            let logits = &mut self.logits[..tile.len() * self.outputs];
-            let output_gradient = &mut self.output_gradient[..tile.len() * self.outputs];
-            problem.model.forward_rows(&input, logits);
-            let value = problem.loss.weighted_rows(logits, problem.targets, tile, output_gradient);
+        self.each_tile(problem, rows, RowIndex::NONE, self.tile, |_, _, value| {
             sum.loss += value.loss;
             sum.weight += value.weight;
-        }
+        });
         sum
+    }
+
+    /// Takes rows forward to their losses, `tile` at a time, and hands on each tile, what comes back to its outputs, and
+    /// its loss. `ahead` are the rows after these.
+    fn each_tile<M, L>(
+        &mut self,
+        problem: &Problem<'_, '_, T, M, L>,
+        rows: RowIndex<'_>,
+        ahead: RowIndex<'_>,
+        tile: usize,
+        mut f: impl FnMut(&Rows<'_, T>, &[T], LossSum),
+    ) where
+        M: Model<T> + ?Sized,
+        L: Loss<T> + ?Sized,
+    {
+        let mut place = 0;
+        while place < rows.len() {
+            let now = rows.part(place, place + tile);
+            place += now.len();
+            let next = rows.part(place, place + tile);
+            let input = problem.rows(now, if next.is_empty() { ahead } else { next });
+            let logits = &mut self.logits[..now.len() * self.outputs];
+            let output_gradient = &mut self.output_gradient[..now.len() * self.outputs];
+            problem.model.forward_rows(&input, logits);
+            let value = problem.loss.weighted_rows(logits, problem.targets, now, output_gradient);
+            f(&input, output_gradient, value);
+        }
     }
 }
 

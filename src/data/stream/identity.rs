@@ -131,6 +131,12 @@ mod tests {
     use super::*;
     use std::time::{Duration, SystemTime};
 
+    /// Gives a file a time of its own.
+    fn touch(path: &Path) {
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(9)).unwrap();
+    }
+
     #[test]
     fn a_file_is_the_same_as_long_as_its_content_is() {
         let folder = tempfile::tempdir().unwrap();
@@ -143,23 +149,13 @@ mod tests {
         assert_eq!(identity.compare(&path).unwrap(), Change::None);
         // A copy, whatever its name and time.
         fs::copy(&path, &other).unwrap();
-        File::options()
-            .write(true)
-            .open(&other)
-            .unwrap()
-            .set_modified(SystemTime::now() + Duration::from_secs(9))
-            .unwrap();
+        touch(&other);
         assert_eq!(identity.compare(&other).unwrap(), Change::None);
         // One byte between the sampled pieces.
         let mut changed = text.clone().into_bytes();
         changed[9000] = b'9';
         fs::write(&other, &changed).unwrap();
-        File::options()
-            .write(true)
-            .open(&other)
-            .unwrap()
-            .set_modified(SystemTime::now() + Duration::from_secs(9))
-            .unwrap();
+        touch(&other);
         assert!(matches!(identity.compare(&other).unwrap(), Change::Other(path) if path.ends_with("a.csv")));
         fs::write(&path, text + "3,4\n").unwrap();
         assert_eq!(identity.compare(&path).unwrap(), Change::Content);
