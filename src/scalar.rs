@@ -34,68 +34,43 @@ pub trait Scalar: Element + ScalarOperand + Debug + Display {
     fn parse_decimal_prefix(bytes: &[u8]) -> Option<(Self, usize)>;
 }
 
-impl Scalar for f32 {
-    const NAME: &'static str = "f32";
+macro_rules! scalar {
+    ($T:ident) => {
+        impl Scalar for $T {
+            const NAME: &'static str = stringify!($T);
 
-    fn little_endian(self) -> Vec<u8> {
-        self.to_le_bytes().to_vec()
-    }
+            fn little_endian(self) -> Vec<u8> {
+                self.to_le_bytes().to_vec()
+            }
 
-    fn from_little_endian(bytes: &[u8]) -> Self {
-        f32::from_le_bytes(bytes.try_into().expect("as many bytes as the type has"))
-    }
+            fn from_little_endian(bytes: &[u8]) -> Self {
+                <$T>::from_le_bytes(bytes.try_into().expect("as many bytes as the type has"))
+            }
 
-    fn write_bytes(values: &[Self], bytes: &mut Vec<u8>) {
-        let start = bytes.len();
-        bytes.resize(start + size_of_val(values), 0);
-        for (bytes, value) in bytes[start..].chunks_exact_mut(size_of::<Self>()).zip(values) {
-            bytes.copy_from_slice(&value.to_le_bytes());
+            fn write_bytes(values: &[Self], bytes: &mut Vec<u8>) {
+                let start = bytes.len();
+                bytes.resize(start + size_of_val(values), 0);
+                for (bytes, value) in bytes[start..].chunks_exact_mut(size_of::<Self>()).zip(values) {
+                    bytes.copy_from_slice(&value.to_le_bytes());
+                }
+            }
+
+            fn read_bytes(bytes: &[u8], values: &mut Vec<Self>) {
+                let value =
+                    |bytes: &[u8]| Self::from_le_bytes(bytes.try_into().expect("as many bytes as the type has"));
+                values.extend(bytes.chunks_exact(size_of::<Self>()).map(value));
+            }
+
+            fn parse_decimal(text: &str) -> Option<Self> {
+                fast_float2::parse(text).ok()
+            }
+
+            fn parse_decimal_prefix(bytes: &[u8]) -> Option<(Self, usize)> {
+                fast_float2::parse_partial(bytes).ok()
+            }
         }
-    }
-
-    fn read_bytes(bytes: &[u8], values: &mut Vec<Self>) {
-        let value = |bytes: &[u8]| Self::from_le_bytes(bytes.try_into().expect("as many bytes as the type has"));
-        values.extend(bytes.chunks_exact(size_of::<Self>()).map(value));
-    }
-
-    fn parse_decimal(text: &str) -> Option<Self> {
-        fast_float2::parse(text).ok()
-    }
-
-    fn parse_decimal_prefix(bytes: &[u8]) -> Option<(Self, usize)> {
-        fast_float2::parse_partial(bytes).ok()
-    }
+    };
 }
 
-impl Scalar for f64 {
-    const NAME: &'static str = "f64";
-
-    fn little_endian(self) -> Vec<u8> {
-        self.to_le_bytes().to_vec()
-    }
-
-    fn from_little_endian(bytes: &[u8]) -> Self {
-        f64::from_le_bytes(bytes.try_into().expect("as many bytes as the type has"))
-    }
-
-    fn write_bytes(values: &[Self], bytes: &mut Vec<u8>) {
-        let start = bytes.len();
-        bytes.resize(start + size_of_val(values), 0);
-        for (bytes, value) in bytes[start..].chunks_exact_mut(size_of::<Self>()).zip(values) {
-            bytes.copy_from_slice(&value.to_le_bytes());
-        }
-    }
-
-    fn read_bytes(bytes: &[u8], values: &mut Vec<Self>) {
-        let value = |bytes: &[u8]| Self::from_le_bytes(bytes.try_into().expect("as many bytes as the type has"));
-        values.extend(bytes.chunks_exact(size_of::<Self>()).map(value));
-    }
-
-    fn parse_decimal(text: &str) -> Option<Self> {
-        fast_float2::parse(text).ok()
-    }
-
-    fn parse_decimal_prefix(bytes: &[u8]) -> Option<(Self, usize)> {
-        fast_float2::parse_partial(bytes).ok()
-    }
-}
+scalar!(f32);
+scalar!(f64);
