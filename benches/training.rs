@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use gradus::data::zero_matrix;
 use gradus::train::{BatchSize, EpochEvent, Observer, RunStart, StepEvent, TrainConfig, Trainer};
 use gradus::{CrossEntropy, Dataset, Linear, Loss, Mse, SgdConfig};
 use ndarray::Array2;
@@ -57,7 +58,9 @@ impl Observer for Clock {
 
 fn features(rows: usize, columns: usize) -> Array2<f32> {
     let mut noise = limit::Noise(1);
-    Array2::from_shape_simple_fn((rows, columns), || noise.number())
+    let mut features = zero_matrix(rows, columns);
+    features.iter_mut().for_each(|x| *x = noise.number());
+    features
 }
 
 fn regression(rows: usize, columns: usize) -> Dataset<f32> {

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
-use gradus::kernels;
+use gradus::data::zero_matrix;
 use gradus::train::{
     BatchSize, EpochEvent, LogFormat, LogHeader, Observer, Report, RunEnd, RunLog, RunStart, StepEvent, TrainConfig,
     Trainer,
@@ -66,7 +66,7 @@ impl<'a> Folder<'a> {
 
     fn f32s(&self, suffix: &str) -> Result<Vec<f32>, AnyError> {
         let bytes = self.bytes(suffix)?;
-        Ok(in_large_pages(bytes.len() / 4, bytes.chunks_exact(4).map(f32::from_little_endian)))
+        Ok(bytes.chunks_exact(4).map(f32::from_little_endian).collect())
     }
 
     fn f64s(&self, suffix: &str) -> Result<Vec<f64>, AnyError> {
@@ -74,34 +74,29 @@ impl<'a> Folder<'a> {
         Ok(bytes.chunks_exact(8).map(f64::from_little_endian).collect())
     }
 
-    fn matrix<T>(&self, values: Vec<T>) -> Result<Array2<T>, AnyError> {
-        Ok(Array2::from_shape_vec((self.count("rows"), self.count("features")), values)?)
+    /// In large pages, as NumPy's arrays are.
+    fn matrix<T: Scalar>(&self, values: Vec<T>) -> Array2<T> {
+        let mut matrix = zero_matrix(self.count("rows"), self.count("features"));
+        matrix.iter_mut().zip(values).for_each(|(number, value)| *number = value);
+        matrix
     }
-}
-
-/// As NumPy's arrays are, and the rows of a CSV file that gradus has read.
-fn in_large_pages(count: usize, values: impl Iterator<Item = f32>) -> Vec<f32> {
-    let mut room = Vec::with_capacity(count);
-    kernels::prefer_large_pages(&mut room);
-    room.extend(values);
-    room
 }
 
 fn train_mse(folder: &Folder, threads: usize) -> Result<Value, AnyError> {
     let y = Array2::from_shape_vec((folder.count("rows"), 1), folder.f32s("y.f32")?)?;
-    let data = Dataset::with_values(folder.matrix(folder.f32s("x.f32")?)?, y)?;
+    let data = Dataset::with_values(folder.matrix(folder.f32s("x.f32")?), y)?;
     train(folder, &data, &Mse, 1, threads)
 }
 
 fn train_softmax(folder: &Folder, threads: usize) -> Result<Value, AnyError> {
     let y = folder.bytes("y.u8")?.into_iter().map(usize::from).collect();
-    let data = Dataset::with_classes(folder.matrix(folder.f32s("x.f32")?)?, y)?;
+    let data = Dataset::with_classes(folder.matrix(folder.f32s("x.f32")?), y)?;
     train(folder, &data, &CrossEntropy::new(), folder.count("classes"), threads)
 }
 
 fn train_full(folder: &Folder, threads: usize) -> Result<Value, AnyError> {
     let y = Array2::from_shape_vec((folder.count("rows"), 1), folder.f64s("y.f64")?)?;
-    let data = Dataset::with_values(folder.matrix(folder.f64s("x.f64")?)?, y)?;
+    let data = Dataset::with_values(folder.matrix(folder.f64s("x.f64")?), y)?;
     train(folder, &data, &Mse, 1, threads)
 }
 
@@ -198,7 +193,8 @@ fn hash<T: Scalar>(model: &Linear<T>) -> String {
 
 /// The least of three times to read the features once per epoch.
 fn read(folder: &Folder, threads: usize) -> Result<Value, AnyError> {
-    let values = folder.f32s("x.f32")?;
+    let features = folder.matrix(folder.f32s("x.f32")?);
+    let values = features.as_slice().ok_or("a matrix in standard layout")?;
     let epochs = folder.count("epochs");
     let seconds = (0..3).map(|_| {
         let started = Instant::now();
@@ -212,16 +208,15 @@ fn read(folder: &Folder, threads: usize) -> Result<Value, AnyError> {
         started.elapsed().as_secs_f64()
     });
     let seconds = seconds.fold(f64::INFINITY, f64::min);
-    let bytes = (epochs * size_of_val(&values[..])) as f64;
+    let bytes = (epochs * size_of_val(values)) as f64;
     Ok(json!({ "seconds": seconds, "loss": null, "gigabytes_per_second": bytes / seconds / 1e9 }))
 }
 
 /// MSE in batches of 256 on a linear target; nanoseconds per row and feature.
 fn growth(rows: usize, features: usize, epochs: usize, log: Option<&Path>) -> Result<Value, AnyError> {
     let mut noise = limit::Noise(1);
-    let count = rows * features;
-    let x = in_large_pages(count, std::iter::repeat_with(|| noise.number()).take(count));
-    let x = Array2::from_shape_vec((rows, features), x)?;
+    let mut x = zero_matrix(rows, features);
+    x.iter_mut().for_each(|x| *x = noise.number());
     let weight: Vec<f32> = (0..features).map(|_| noise.number()).collect();
     let y: Vec<f32> = x.outer_iter().map(|row| row.iter().zip(&weight).map(|(x, w)| x * w).sum()).collect();
     let data = Dataset::with_values(x, Array2::from_shape_vec((rows, 1), y)?)?;

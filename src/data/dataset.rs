@@ -1,6 +1,6 @@
 //! Rows to train on: features, targets, weights, and where each row came from.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 use super::csv::RowLines;
 use super::encode::EncodedRows;
@@ -37,8 +37,7 @@ struct Origin {
 impl<T: Scalar> Dataset<T> {
     /// Rows with values to predict: features `[rows, features]`, values `[rows, outputs]`.
     ///
-    /// Features beyond some megabytes are trained on faster from large pages of memory: for a vector that becomes the
-    /// matrix, ask [`prefer_large_pages`](crate::kernels::prefer_large_pages) before filling it.
+    /// Features beyond some megabytes are trained on faster from a matrix that was made by [`zero_matrix`].
     ///
     /// # Errors
     /// If there are no rows, or their numbers differ; [`Feature`](ErrorKind::Feature) if a feature is not finite.
@@ -255,11 +254,24 @@ impl<T: Scalar> Dataset<T> {
 
     fn selected_features(&self, rows: &[usize]) -> Array2<T> {
         let columns = self.features.ncols();
-        let mut features = Vec::with_capacity(rows.len() * columns);
-        kernels::prefer_large_pages(&mut features);
-        rows.iter().for_each(|row| features.extend_from_slice(self.row(*row)));
-        Array2::from_shape_vec((rows.len(), columns), features).expect("as many numbers as rows and columns")
+        let mut features = zero_matrix(rows.len(), columns);
+        for (mut selected, row) in features.rows_mut().into_iter().zip(rows) {
+            selected.as_slice_mut().expect("a row of a matrix in standard layout").copy_from_slice(self.row(*row));
+        }
+        features
     }
+}
+
+/// A matrix of zeros, `[rows, columns]`, to be filled with features: it lies where training reads it fastest, in large
+/// pages of memory as far as the system grants them, and beginning with a cache line.
+///
+/// # Panics
+/// If there are more numbers than memory can hold.
+pub fn zero_matrix<T: Scalar>(rows: usize, columns: usize) -> Array2<T> {
+    let count = rows.checked_mul(columns).expect("a matrix that memory can hold");
+    let (zeros, first) = kernels::aligned_zeros(count);
+    let zeros = Array1::from_vec(zeros).slice_move(s![first..first + count]);
+    zeros.into_shape_with_order((rows, columns)).expect("as many numbers as rows and columns")
 }
 
 /// Refuses a number of rows that no data set has.

@@ -19,7 +19,7 @@ mod stream;
 mod synthetic;
 
 pub use csv::{CsvOptions, DEFAULT_MISSING, Dialect, Table};
-pub use dataset::Dataset;
+pub use dataset::{Dataset, zero_matrix};
 pub use encode::Encoded;
 pub use infer::{SchemaOptions, TargetRole};
 pub use order::{permutation, random_rows, split};

@@ -1,11 +1,24 @@
-//! Large pages of memory: a matrix that is read row by row at random needs the address of a page for every row, and with
-//! pages of 4 KiB the processor cannot keep them at hand.
+//! Where a matrix lies in memory. One that is read row by row at random needs the address of a page for every row, and
+//! with pages of 4 KiB the processor cannot keep them at hand; rows that begin with a cache line need no line more than
+//! they fill.
+
+use super::element::Element;
 
 /// Bytes from which it pays to ask.
 const LARGE: usize = 8 << 20;
 
-/// A large page.
+/// The bytes of a large page, and of a cache line.
 const PAGE: usize = 2 << 20;
+const LINE: usize = 64;
+
+/// So many zeros, after a few more: they begin at the place that is returned, with a cache line. As far as they have not
+/// been written to, large pages are asked for.
+pub fn aligned_zeros<T: Element>(count: usize) -> (Vec<T>, usize) {
+    let mut zeros = vec![T::zero(); count + LINE / size_of::<T>()];
+    prefer_large_pages(&mut zeros);
+    let first = zeros.as_ptr().align_offset(LINE);
+    (zeros, first)
+}
 
 /// Asks for large pages for memory that has been reserved but not written to: a large matrix that will be trained on is
 /// read faster from them. It is a wish: nothing is said where the system does not grant it.
@@ -31,6 +44,15 @@ fn advise(_first: usize, _bytes: usize) {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn aligned_zeros_begin_with_a_line_and_are_as_many_as_asked_for() {
+        for count in [0, 1, 100, 3 << 20] {
+            let (zeros, first) = aligned_zeros::<f32>(count);
+            assert_eq!(zeros[first..].as_ptr() as usize % LINE, 0);
+            assert!(zeros[first..].len() >= count && zeros.iter().all(|zero| *zero == 0.0));
+        }
+    }
 
     #[test]
     fn memory_holds_what_it_held() {
