@@ -1,10 +1,9 @@
 //! The gradient of a linear layer, summed over some rows: of the weight `sum g row'`, of the bias `sum g`.
 
 use super::element::Element;
-use super::forward::fetches_forward;
-use super::lanes::{Lanes, load, store};
+use super::lanes::{GROUP, Lanes, load, store};
 use super::level::Kernel;
-use super::rows::{Rows, prefetch};
+use super::rows::{FETCHED, Rows, per_line, prefetch};
 use super::vector::{dot_lanes, sum_lanes};
 
 /// Adds each row's gradient to `weight_gradient`, `[outputs, width]`, and to `bias_gradient`, `[outputs]` or empty.
@@ -58,16 +57,10 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
         let mut place = 0;
         while place < self.rows.len() {
             let count = (self.rows.len() - place).min(BLOCK);
-            let mut inputs = [std::ptr::null(); BLOCK];
-            let mut next = inputs;
-            for (r, (input, next)) in inputs.iter_mut().zip(&mut next).take(count).enumerate() {
-                *input = self.rows.address(self.rows.index().at(place + r));
-                *next = if fetches_forward(place + r) {
-                    *input
-                } else {
-                    self.rows.address(self.rows.row_ahead(place + r, self.rows.len()))
-                };
-            }
+            let (mut inputs, mut ahead) = ([std::ptr::null(); BLOCK], [0; BLOCK]);
+            self.rows.addresses(place, &mut inputs[..count]);
+            self.rows.rows_ahead(place, self.rows.len(), &mut ahead[..count]);
+            let next = ahead.map(|row| self.rows.address(row));
             let block = Block {
                 inputs: &inputs[..count],
                 next: &next[..count],
@@ -191,9 +184,9 @@ impl<T: Element> Block<'_, T> {
             unsafe { load_strip(gradient.add(k * self.width + column), last, sums) };
         }
         let rows = self.inputs.iter().zip(self.next).zip(self.output_gradient.chunks_exact(self.each));
-        for ((&input, next), gradients) in rows {
-            if first == 0 {
-                prefetch(next.wrapping_add(column), VECTORS * V::LANES);
+        for (r, ((&input, next), gradients)) in rows.enumerate() {
+            if first == 0 && r % GROUP >= FETCHED {
+                fetch::<V>(*next, column, VECTORS, self.width);
             }
             let mut x = [V::splat(T::zero()); VECTORS];
             // SAFETY: as above.
@@ -212,6 +205,19 @@ impl<T: Element> Block<'_, T> {
                 unsafe { store(sum, gradient.add(k * self.width + column + vector * V::LANES), count) };
             }
         }
+    }
+}
+
+/// Asks for the lines of a strip of a row, and for the end of the row, which may lie on a line of its own.
+#[inline(always)]
+fn fetch<V: Lanes>(row: *const V::Element, column: usize, vectors: usize, width: usize) {
+    for column in (column..).step_by(V::LANES).take(vectors) {
+        if column.is_multiple_of(per_line::<V::Element>()) {
+            prefetch(row.wrapping_add(column));
+        }
+    }
+    if column + vectors * V::LANES >= width {
+        prefetch(row.wrapping_add(width - 1));
     }
 }
 

@@ -3,9 +3,9 @@
 use num_traits::Zero;
 
 use super::element::Element;
-use super::lanes::{Lanes, load, store};
+use super::lanes::{GROUP, Lanes, load, store};
 use super::level::Kernel;
-use super::rows::{Rows, prefetch};
+use super::rows::{FETCHED, Rows, per_line, prefetch};
 
 /// Writes `weight row + bias` of each row over `outputs`, `[rows, outputs]`. `weight` is `[outputs, width]`, `bias`
 /// `[outputs]` or empty.
@@ -35,19 +35,6 @@ pub struct Forward<'a, T> {
     each: usize,
 }
 
-/// Rows at a time. The rows of a group share what is read of the weight.
-pub(super) const GROUP: usize = 4;
-
-/// Rows of a group whose place a round ahead is fetched from memory on the way forward; that of the others on the way back,
-/// so that memory is kept busy all the time.
-pub(super) const FETCHED: usize = GROUP / 2;
-
-/// Whether the row that comes a round after this place is fetched on the way forward.
-#[inline(always)]
-pub(super) fn fetches_forward(place: usize) -> bool {
-    place % GROUP < FETCHED
-}
-
 impl<T: Element> Kernel<T> for Forward<'_, T> {
     type Output = ();
 
@@ -64,14 +51,12 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
         while place < rows.len() {
             let group = (rows.len() - place).min(GROUP);
             // A group that is not full computes its last row more than once.
-            let mut inputs = [std::ptr::null(); GROUP];
-            for (r, input) in inputs.iter_mut().enumerate() {
-                *input = rows.address(rows.index().at(place + r.min(group - 1)));
-            }
-            let mut next = [std::ptr::null(); FETCHED];
-            for (r, next) in next.iter_mut().enumerate() {
-                *next = rows.address(rows.row_ahead(place + r.min(group - 1), rows.len()));
-            }
+            let (mut inputs, mut ahead) = ([std::ptr::null(); GROUP], [0; GROUP]);
+            rows.addresses(place, &mut inputs[..group]);
+            rows.rows_ahead(place, rows.len(), &mut ahead[..group]);
+            let last = group - 1;
+            let inputs: [_; GROUP] = std::array::from_fn(|r| inputs[r.min(last)]);
+            let next: [_; FETCHED] = std::array::from_fn(|r| rows.address(ahead[r.min(last)]));
             let mut first = 0;
             while first < self.each {
                 let left = self.each - first;
@@ -121,11 +106,9 @@ pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
     let mut column = 0;
     while column < whole {
         if let Some(next) = fetch
-            && (column * size_of::<V::Element>()).is_multiple_of(64)
+            && column.is_multiple_of(per_line::<V::Element>())
         {
-            for next in next {
-                prefetch(next.wrapping_add(column), 1);
-            }
+            next.into_iter().for_each(|row| prefetch(row.wrapping_add(column)));
         }
         // SAFETY: `column + LANES` is at most `width`.
         unsafe { add_products(&mut sums, inputs, weight, width, column, V::LANES) };
@@ -133,9 +116,7 @@ pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
     }
     // The end may lie on a line of its own.
     if let Some(next) = fetch {
-        for next in next {
-            prefetch(next.wrapping_add(column), width - column);
-        }
+        next.into_iter().for_each(|row| prefetch(row.wrapping_add(width - 1)));
     }
     if column < width {
         // SAFETY: as many numbers are left of each row.
@@ -143,9 +124,7 @@ pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
     }
     let mut totals = [[V::Element::zero(); GROUP]; OUTPUTS];
     for (totals, sums) in totals.iter_mut().zip(sums) {
-        for (total, sum) in totals.iter_mut().zip(sums) {
-            *total = sum.sum();
-        }
+        *totals = V::sums(sums);
     }
     totals
 }

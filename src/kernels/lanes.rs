@@ -2,6 +2,9 @@
 
 use super::element::Element;
 
+/// Vectors that are added up together, and rows that go through a kernel together.
+pub const GROUP: usize = 4;
+
 /// A vector of numbers. Kernels are written once over this trait, and compiled for each instruction set.
 ///
 /// The implementations for an instruction set may run only where the CPU has it: [`run`](super::level::run) sees to that.
@@ -74,6 +77,10 @@ pub trait Lanes: Copy {
 
     /// The sum of all lanes, always added in the same order.
     fn sum(self) -> Self::Element;
+
+    /// The sum of all lanes of each vector, always added in the same order, whatever the other vectors hold. The order may
+    /// be another than that of [`sum`](Lanes::sum).
+    fn sums(vectors: [Self; GROUP]) -> [Self::Element; GROUP];
 
     /// The largest lane.
     fn largest(self) -> Self::Element;
@@ -233,6 +240,11 @@ macro_rules! plain {
             fn sum(self) -> $T {
                 let [a, b, c, d, e, f, g, h] = self.0;
                 ((a + e) + (c + g)) + ((b + f) + (d + h))
+            }
+
+            #[inline(always)]
+            fn sums(vectors: [Self; GROUP]) -> [$T; GROUP] {
+                vectors.map(Self::sum)
             }
 
             #[inline(always)]

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::Lanes;
+use super::lanes::{GROUP, Lanes};
 
 macro_rules! lanes {
     (
@@ -16,7 +16,7 @@ macro_rules! lanes {
             $load_partial:expr, $load_partial_or:expr, $store_partial:expr
         },
         negative $negative:ident,
-        power ($power:ident) { $times_power:expr }, sum $sum:expr, largest $largest:expr
+        power ($power:ident) { $times_power:expr }, sum $sum:expr, sums $sums:expr, largest $largest:expr
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
@@ -106,6 +106,11 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
+            fn sums([a, b, c, d]: [Self; GROUP]) -> [$Element; GROUP] {
+                unsafe { $sums(a.0, b.0, c.0, d.0) }
+            }
+
+            #[inline(always)]
             fn largest(self) -> $Element {
                 unsafe { $largest(self.0) }
             }
@@ -123,7 +128,8 @@ lanes! {
         _mm512_mask_storeu_ps(to, mask16(count), value)
     },
     negative where_negative_f32x16,
-    power (exponent) { _mm512_scalef_ps }, sum _mm512_reduce_add_ps, largest _mm512_reduce_max_ps
+    power (exponent) { _mm512_scalef_ps }, sum _mm512_reduce_add_ps, sums sums_f32x16,
+    largest _mm512_reduce_max_ps
 }
 
 lanes! {
@@ -136,7 +142,8 @@ lanes! {
         _mm512_mask_storeu_pd(to, mask8(count), value)
     },
     negative where_negative_f64x8,
-    power (exponent) { _mm512_scalef_pd }, sum _mm512_reduce_add_pd, largest _mm512_reduce_max_pd
+    power (exponent) { _mm512_scalef_pd }, sum _mm512_reduce_add_pd, sums sums_f64x8,
+    largest _mm512_reduce_max_pd
 }
 
 lanes! {
@@ -150,7 +157,8 @@ lanes! {
         _mm256_maskstore_ps(to, window32(count), value)
     },
     negative where_negative_f32x8,
-    power (exponent) { times_power_f32x8 }, sum sum_f32x8, largest largest_f32x8
+    power (exponent) { times_power_f32x8 }, sum sum_f32x8, sums sums_f32x8,
+    largest largest_f32x8
 }
 
 lanes! {
@@ -164,7 +172,8 @@ lanes! {
         _mm256_maskstore_pd(to, window64(count), value)
     },
     negative where_negative_f64x4,
-    power (exponent) { times_power_f64x4 }, sum sum_f64x4, largest largest_f64x4
+    power (exponent) { times_power_f64x4 }, sum sum_f64x4, sums sums_f64x4,
+    largest largest_f64x4
 }
 
 /// The first `count` of 16 lanes.
@@ -267,4 +276,70 @@ unsafe fn largest_f64x4(value: __m256d) -> f64 {
         let half = _mm_max_pd(_mm256_castpd256_pd128(value), _mm256_extractf128_pd::<1>(value));
         _mm_cvtsd_f64(_mm_max_sd(half, _mm_unpackhi_pd(half, half)))
     }
+}
+
+// Four sums at once: two vectors are interleaved and added to what is left of the two, so that each addition halves what
+// belongs to each. The four take the same way, and so are added in the same order.
+
+#[inline(always)]
+unsafe fn sums_f32x16(a: __m512, b: __m512, c: __m512, d: __m512) -> [f32; GROUP] {
+    unsafe {
+        let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+        let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+        let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+        let (low, high) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
+        let quarters = _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+        let halves = _mm256_add_ps(_mm512_castps512_ps256(quarters), _mm512_extractf32x8_ps::<1>(quarters));
+        store_f32x4(_mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps::<1>(halves)))
+    }
+}
+
+#[inline(always)]
+unsafe fn sums_f64x8(a: __m512d, b: __m512d, c: __m512d, d: __m512d) -> [f64; GROUP] {
+    unsafe {
+        let ab = _mm512_add_pd(_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
+        let cd = _mm512_add_pd(_mm512_unpacklo_pd(c, d), _mm512_unpackhi_pd(c, d));
+        let ab = _mm256_add_pd(_mm512_castpd512_pd256(ab), _mm512_extractf64x4_pd::<1>(ab));
+        let cd = _mm256_add_pd(_mm512_castpd512_pd256(cd), _mm512_extractf64x4_pd::<1>(cd));
+        join_f64x4(ab, cd)
+    }
+}
+
+#[inline(always)]
+unsafe fn sums_f32x8(a: __m256, b: __m256, c: __m256, d: __m256) -> [f32; GROUP] {
+    unsafe {
+        let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+        let (ab, cd) = (_mm256_castps_pd(ab), _mm256_castps_pd(cd));
+        let (low, high) = (_mm256_unpacklo_pd(ab, cd), _mm256_unpackhi_pd(ab, cd));
+        let halves = _mm256_add_ps(_mm256_castpd_ps(low), _mm256_castpd_ps(high));
+        store_f32x4(_mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps::<1>(halves)))
+    }
+}
+
+#[inline(always)]
+unsafe fn sums_f64x4(a: __m256d, b: __m256d, c: __m256d, d: __m256d) -> [f64; GROUP] {
+    unsafe {
+        let ab = _mm256_add_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+        let cd = _mm256_add_pd(_mm256_unpacklo_pd(c, d), _mm256_unpackhi_pd(c, d));
+        join_f64x4(ab, cd)
+    }
+}
+
+/// The sums of two times two vectors, of which each holds two halves.
+#[inline(always)]
+unsafe fn join_f64x4(ab: __m256d, cd: __m256d) -> [f64; GROUP] {
+    unsafe {
+        let (low, high) = (_mm256_permute2f128_pd::<0x20>(ab, cd), _mm256_permute2f128_pd::<0x31>(ab, cd));
+        let mut sums = [0.0; GROUP];
+        _mm256_storeu_pd(sums.as_mut_ptr(), _mm256_add_pd(low, high));
+        sums
+    }
+}
+
+#[inline(always)]
+unsafe fn store_f32x4(value: __m128) -> [f32; GROUP] {
+    let mut sums = [0.0; GROUP];
+    unsafe { _mm_storeu_ps(sums.as_mut_ptr(), value) };
+    sums
 }

@@ -5,11 +5,11 @@ use num_traits::Zero;
 
 use super::backward::{Block, add_bias};
 use super::element::Element;
-use super::forward::{FETCHED, GROUP, fetches_forward, tile};
-use super::lanes::{Lanes, load};
+use super::forward::tile;
+use super::lanes::{GROUP, Lanes, load};
 use super::level::Kernel;
 use super::losses::{OutputLoss, Pairs, first_lanes};
-use super::rows::{RowIndex, Rows, prefetch};
+use super::rows::{FETCHED, RowIndex, Rows, prefetch};
 
 /// The sum of the losses of rows of one output `weight row + bias`. Adds its gradient to `weight_gradient`, `[width]`, and
 /// `bias_gradient`, `[1]` or empty as is `bias`. `weight` is `[width]`; `targets` holds the values of all rows of the
@@ -68,14 +68,15 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
         let mut outputs = [T::zero(); MOST_ROWS];
         let mut gradient = [T::zero(); MOST_ROWS];
         let (mut inputs, mut next) = ([std::ptr::null(); MOST_ROWS], [std::ptr::null(); MOST_ROWS]);
+        let mut ahead = [0; MOST_ROWS];
         let (mut sum, mut place) = (0.0, 0);
         while place < rows.len() {
             let count = (rows.len() - place).min(block);
-            for r in 0..count {
-                inputs[r] = rows.address(rows.index().at(place + r));
-                let ahead = rows.row_ahead(place + r, block);
-                next[r] = rows.address(ahead);
-                prefetch(self.targets.as_ptr().wrapping_add(ahead), 1);
+            rows.addresses(place, &mut inputs[..count]);
+            rows.rows_ahead(place, rows.len(), &mut ahead[..count]);
+            for (next, &row) in next.iter_mut().zip(&ahead[..count]) {
+                *next = rows.address(row);
+                prefetch(self.targets.as_ptr().wrapping_add(row));
             }
             for first in (0..count).step_by(GROUP) {
                 // A group that is not full computes its last row more than once.
@@ -87,10 +88,6 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
                 for (output, sum) in outputs[first..].iter_mut().zip(sums) {
                     *output = sum + bias;
                 }
-            }
-            // What was fetched on the way forward is not fetched again: a row that is here already costs nothing to ask for.
-            for r in (0..count).filter(|r| fetches_forward(*r)) {
-                next[r] = inputs[r];
             }
             let pairs = Pairs {
                 outputs: &outputs[..count],

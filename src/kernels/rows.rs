@@ -1,5 +1,7 @@
 //! Rows of a matrix, named by their indices and read where they lie.
 
+use super::lanes::GROUP;
+
 /// Which rows, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowIndex<'a> {
@@ -56,6 +58,15 @@ impl<'a> RowIndex<'a> {
         }
     }
 
+    /// Each place and its row, in order.
+    #[inline(always)]
+    fn each(&self, mut f: impl FnMut(usize, usize)) {
+        match *self {
+            RowIndex::Range { start, len } => (0..len).for_each(|place| f(place, start + place)),
+            RowIndex::List(list) => list.iter().enumerate().for_each(|(place, row)| f(place, *row as usize)),
+        }
+    }
+
     /// The rows in order.
     pub fn iter(&self) -> impl Iterator<Item = usize> + 'a {
         let rows = *self;
@@ -80,7 +91,9 @@ impl<'a, T> Rows<'a, T> {
     pub fn new(matrix: &'a [T], width: usize, index: RowIndex<'a>) -> Self {
         let past_the_last = match index {
             RowIndex::Range { start, len } => start.checked_add(len),
-            RowIndex::List(list) => list.iter().max().map_or(Some(0), |last| (*last as usize).checked_add(1)),
+            RowIndex::List([]) => Some(0),
+            // Not `max`, which looks at one number at a time.
+            RowIndex::List(list) => (list.iter().fold(0, |last, &row| row.max(last)) as usize).checked_add(1),
         };
         let end = past_the_last.and_then(|rows| rows.checked_mul(width));
         assert!(end.is_some_and(|end| end <= matrix.len()), "the matrix has no such row: {index:?}");
@@ -136,16 +149,25 @@ impl<'a, T> Rows<'a, T> {
         self.matrix.as_ptr().wrapping_add(row.wrapping_mul(self.width))
     }
 
-    /// The row that will be read `distance` rows after a place, here or among those ahead; the row at the place where
-    /// there is none.
+    /// Where the rows from a place on begin.
     #[inline(always)]
-    pub(super) fn row_ahead(&self, place: usize, distance: usize) -> usize {
+    pub(super) fn addresses(&self, place: usize, addresses: &mut [*const T]) {
+        let rows = self.index.part(place, place + addresses.len());
+        debug_assert_eq!(rows.len(), addresses.len());
+        rows.each(|r, row| addresses[r] = self.address(row));
+    }
+
+    /// The rows that will be read `distance` rows after those from a place on, here or among those ahead; the row at the
+    /// place where there is none.
+    #[inline(always)]
+    pub(super) fn rows_ahead(&self, place: usize, distance: usize, rows: &mut [usize]) {
+        rows.fill(self.index.at(place));
         let then = place + distance;
-        match then.checked_sub(self.len()) {
-            None => self.index.at(then),
-            Some(then) if then < self.ahead.len() => self.ahead.at(then),
-            Some(_) => self.index.at(place),
-        }
+        let here = self.index.part(then, then + rows.len());
+        here.each(|r, row| rows[r] = row);
+        let rest = &mut rows[here.len()..];
+        let then = (then + here.len()) - self.len();
+        self.ahead.part(then, then + rest.len()).each(|r, row| rest[r] = row);
     }
 
     /// The rows as one piece of memory, where they are.
@@ -157,24 +179,28 @@ impl<'a, T> Rows<'a, T> {
     }
 }
 
-/// Asks for `count` numbers to be fetched from memory, near to the processor but not nearest: they will be needed soon, not
-/// at once.
+/// The numbers of a cache line.
 #[inline(always)]
-pub(super) fn prefetch<T>(from: *const T, count: usize) {
+pub(super) const fn per_line<T>() -> usize {
+    64 / size_of::<T>()
+}
+
+/// Rows of a group whose lines are fetched on the way forward; those of the others are on the way back, so that memory is
+/// kept busy all the time.
+pub(super) const FETCHED: usize = GROUP / 2;
+
+/// Asks for the line of a number to be fetched from memory, near to the processor but not nearest: it will be needed soon,
+/// not at once.
+#[inline(always)]
+pub(super) fn prefetch<T>(number: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        const LINE: usize = 64;
-        let from = from.cast::<i8>();
-        let first = from.wrapping_sub(from.addr() % LINE);
-        let bytes = from.addr() % LINE + count * size_of::<T>();
-        for offset in (0..bytes).step_by(LINE) {
-            // SAFETY: a prefetch reads nothing, whatever the address.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(first.wrapping_add(offset)) };
-        }
+        // SAFETY: a prefetch reads nothing, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(number.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, count);
+    let _ = number;
 }
 
 #[cfg(test)]
@@ -212,10 +238,14 @@ mod tests {
         let matrix = [0.0; 10];
         let rows = Rows::new(&matrix, 1, rows).ahead(ahead);
         for distance in [4, 10] {
-            let met: Vec<usize> = (0..10).map(|place| rows.row_ahead(place, distance)).collect();
+            let mut met = [0; 10];
+            // In pieces, as the kernels ask.
+            for (piece, met) in met.chunks_mut(4).enumerate() {
+                rows.rows_ahead(piece * 4, distance, met);
+            }
             let expected = (distance..10).chain(20..24).collect::<Vec<_>>();
             let new: Vec<usize> =
-                met.iter().enumerate().filter(|(place, row)| place != *row).map(|(_, row)| *row).collect();
+                met.iter().enumerate().filter(|(place, row)| place / 4 * 4 != **row).map(|(_, row)| *row).collect();
             assert_eq!(new, expected, "distance {distance}");
         }
     }
