@@ -116,7 +116,7 @@ pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
     }
     // The end may lie on a line of its own.
     if let Some(next) = fetch {
-        next.into_iter().for_each(|row| prefetch(row.wrapping_add(width - 1)));
+        next.into_iter().for_each(|row| prefetch(row.wrapping_add(width.saturating_sub(1))));
     }
     if column < width {
         // SAFETY: as many numbers are left of each row.

@@ -166,7 +166,7 @@ impl<'a, T> Rows<'a, T> {
         let here = self.index.part(then, then + rows.len());
         here.each(|r, row| rows[r] = row);
         let rest = &mut rows[here.len()..];
-        let then = (then + here.len()) - self.len();
+        let then = (then + here.len()).saturating_sub(self.len());
         self.ahead.part(then, then + rest.len()).each(|r, row| rest[r] = row);
     }
 

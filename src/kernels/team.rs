@@ -39,11 +39,9 @@ type Work<'a> = dyn Fn(usize) + Sync + 'a;
 
 #[derive(Debug)]
 struct Shared {
-    /// The last piece of work, as [`Piece`] packs it: another number means there is one.
-    pieces: Counter,
-    /// Helpers still at it.
-    busy: Counter,
-    work: Slot,
+    call: Call,
+    /// The number of the last piece that each helper has done.
+    done: Vec<Counter>,
     asleep: Vec<AtomicBool>,
     /// The processor on which the caller waits for a helper that is late; `NOWHERE` else.
     crowded: AtomicI32,
@@ -56,16 +54,21 @@ struct Shared {
 #[repr(align(128))]
 struct Counter(AtomicU64);
 
-/// The piece of work, while there is one.
-struct Slot(UnsafeCell<Option<&'static Work<'static>>>);
+/// What the caller tells the helpers, together on a cache line: they learn both at once.
+#[repr(align(128))]
+struct Call {
+    /// The last piece of work, as [`Piece`] packs it: another number means there is one.
+    piece: AtomicU64,
+    work: UnsafeCell<Option<&'static Work<'static>>>,
+}
 
-// SAFETY: the caller alone writes it, while no helper is busy, and publishes it with `pieces`; helpers read it only
-// between seeing a new number there and counting down `busy`.
-unsafe impl Sync for Slot {}
+// SAFETY: the caller alone writes the work, while no helper is at it, and publishes it with `piece`; helpers read it only
+// between seeing a new number there that calls them and saying that they have done it.
+unsafe impl Sync for Call {}
 
-impl std::fmt::Debug for Slot {
+impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Slot")
+        self.piece.fmt(f)
     }
 }
 
@@ -77,9 +80,8 @@ impl Team {
     pub fn new(threads: usize) -> std::io::Result<Self> {
         let helpers = threads.clamp(1, 1 << 12) - 1;
         let shared = Arc::new(Shared {
-            pieces: Counter::default(),
-            busy: Counter::default(),
-            work: Slot(UnsafeCell::new(None)),
+            call: Call { piece: AtomicU64::new(0), work: UnsafeCell::new(None) },
+            done: (0..helpers).map(|_| Counter::default()).collect(),
             asleep: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
             crowded: AtomicI32::new(NOWHERE),
             panicked: AtomicBool::new(false),
@@ -120,16 +122,14 @@ impl Team {
         if called == 0 {
             return work(0);
         }
-        // SAFETY: helpers use it until `busy` is 0 at the latest, and this function, by `Finish`, does not end before.
+        // SAFETY: helpers use it until they say that they have done it, and this function, by `Finish`, does not end before.
         let forever = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
         let shared = &*self.shared;
-        shared.panicked.store(false, Ordering::Relaxed);
-        shared.busy.0.store(called as u64, Ordering::Relaxed);
-        // SAFETY: no helper is busy, since `&mut self` was not given out by an earlier call.
-        unsafe { *shared.work.0.get() = Some(forever) };
+        // SAFETY: no helper is at it, since `&mut self` was not given out by an earlier call.
+        unsafe { *shared.call.work.get() = Some(forever) };
         self.pieces += 1;
         // Sequentially consistent, as is a helper's going to sleep: one of the two sees what the other did.
-        shared.pieces.0.store(Piece { number: self.pieces, called }.pack(), Ordering::SeqCst);
+        shared.call.piece.store(Piece { number: self.pieces, called }.pack(), Ordering::SeqCst);
         for (asleep, helper) in shared.asleep.iter().zip(&self.helpers).take(called) {
             if asleep.load(Ordering::SeqCst) {
                 helper.thread().unpark();
@@ -137,7 +137,7 @@ impl Team {
         }
         let mut late = false;
         {
-            let _finish = Finish(shared, &mut late);
+            let _finish = Finish { shared, piece: self.pieces, called, late: &mut late };
             work(0);
         }
         if brief && late {
@@ -148,6 +148,7 @@ impl Team {
             self.next_alone -= 1;
         }
         if shared.panicked.load(Ordering::Relaxed) {
+            shared.panicked.store(false, Ordering::Relaxed);
             panic!("a thread of the team panicked");
         }
     }
@@ -172,25 +173,33 @@ impl Piece {
     }
 }
 
-/// Waits for the helpers, also when the caller's own share panics.
-/// Notes whether that took longer than a helper on a processor of its own would.
-struct Finish<'a>(&'a Shared, &'a mut bool);
+/// Waits for the helpers that were called, also when the caller's own share panics. Notes whether that took longer than a
+/// helper on a processor of its own would.
+struct Finish<'a> {
+    shared: &'a Shared,
+    piece: u64,
+    called: usize,
+    late: &'a mut bool,
+}
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
+        let Finish { shared, piece, called, .. } = *self;
         let mut looks = 0;
-        while self.0.busy.0.load(Ordering::Acquire) != 0 {
-            // Before the first turn is given to others: the helper may take it, here, and be done by the end of it.
-            if looks + 1 == SPINS {
-                self.0.crowded.store(processor(), Ordering::Relaxed);
+        for done in &shared.done[..called] {
+            while done.0.load(Ordering::Acquire) != piece {
+                // Before the first turn is given to others: the helper may take it, here, and be done by the end of it.
+                if looks + 1 == SPINS {
+                    shared.crowded.store(processor(), Ordering::Relaxed);
+                }
+                pause(&mut looks);
             }
-            pause(&mut looks);
         }
         if looks >= SPINS {
             // The helper that was late has seen it by the next piece, or was late for another reason.
-            self.0.crowded.store(NOWHERE, Ordering::Relaxed);
+            shared.crowded.store(NOWHERE, Ordering::Relaxed);
         }
-        *self.1 = looks >= SPINS;
+        *self.late = looks >= SPINS;
     }
 }
 
@@ -253,19 +262,20 @@ impl Shared {
             if self.over.load(Ordering::Relaxed) {
                 return;
             }
+            let piece = Piece::unpack(seen);
             // The caller does not wait for those it did not call: the next piece may be under way already.
-            if helper >= Piece::unpack(seen).called {
+            if helper >= piece.called {
                 continue;
             }
             leave(self.crowded.load(Ordering::Relaxed));
-            // SAFETY: this helper was called, and the caller waits until `busy` has counted it down.
-            let work = unsafe { *self.work.0.get() }.expect("published with the number");
+            // SAFETY: this helper was called, and the caller waits until it has said that it is done.
+            let work = unsafe { *self.call.work.get() }.expect("published with the number");
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(helper + 1))) {
                 self.panicked.store(true, Ordering::Relaxed);
                 // Dropping it might panic again.
                 std::mem::forget(payload);
             }
-            self.busy.0.fetch_sub(1, Ordering::Release);
+            self.done[helper].0.store(piece.number, Ordering::Release);
         }
     }
 
@@ -273,7 +283,7 @@ impl Shared {
     fn next_piece(&self, helper: usize, seen: u64) -> u64 {
         let mut looks = 0;
         loop {
-            let pieces = self.pieces.0.load(Ordering::Acquire);
+            let pieces = self.call.piece.load(Ordering::Acquire);
             if pieces != seen {
                 return pieces;
             }
@@ -282,7 +292,7 @@ impl Shared {
                 continue;
             }
             self.asleep[helper].store(true, Ordering::SeqCst);
-            if self.pieces.0.load(Ordering::SeqCst) == seen {
+            if self.call.piece.load(Ordering::SeqCst) == seen {
                 thread::park();
             }
             self.asleep[helper].store(false, Ordering::SeqCst);
@@ -293,7 +303,7 @@ impl Shared {
 impl Drop for Team {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Relaxed);
-        self.shared.pieces.0.store(Piece { number: self.pieces + 1, called: 0 }.pack(), Ordering::SeqCst);
+        self.shared.call.piece.store(Piece { number: self.pieces + 1, called: 0 }.pack(), Ordering::SeqCst);
         for helper in self.helpers.drain(..) {
             helper.thread().unpark();
             // A helper does not panic: what it calls is caught.
