@@ -47,6 +47,8 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
             return scale_column::<V>(column, self.weight[0], self.bias.first().copied(), self.outputs);
         }
         let (rows, width) = (self.rows, self.rows.width());
+        // The outputs that have room for their sums in registers.
+        let most = if V::REGISTERS >= 32 { 5 } else { 2 };
         let mut place = 0;
         while place < rows.len() {
             let group = (rows.len() - place).min(GROUP);
@@ -57,7 +59,7 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
             let last = group - 1;
             let inputs: [_; GROUP] = std::array::from_fn(|r| inputs[r.min(last)]);
             let next: [_; FETCHED] = std::array::from_fn(|r| rows.address(ahead[r.min(last)]));
-            let mut first = 0;
+            let (mut first, mut pass) = (0, 0);
             while first < self.each {
                 let left = self.each - first;
                 let weight = self.weight[first * width..].as_ptr();
@@ -71,11 +73,18 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
                     }
                     sums.len()
                 };
-                let fetch = (first == 0).then_some(next);
+                // In the first two passes over the columns one row each, in an only pass both: memory is asked evenly.
+                let fetch = match pass {
+                    0 if left <= most => &next[..],
+                    0 => &next[..1],
+                    1 => &next[1..],
+                    _ => &[],
+                };
+                pass += 1;
                 // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and from `weight` on there are those of `left` outputs.
                 first += unsafe {
                     match left {
-                        _ if left >= 5 && V::REGISTERS >= 32 => write(&tile::<V, 5>(&inputs, fetch, weight, width)),
+                        5.. if V::REGISTERS >= 32 => write(&tile::<V, 5>(&inputs, fetch, weight, width)),
                         1 => write(&tile::<V, 1>(&inputs, fetch, weight, width)),
                         2 => write(&tile::<V, 2>(&inputs, fetch, weight, width)),
                         4 if V::REGISTERS >= 32 => write(&tile::<V, 4>(&inputs, fetch, weight, width)),
@@ -97,7 +106,7 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
 #[inline(always)]
 pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
     inputs: &[*const V::Element; GROUP],
-    fetch: Option<[*const V::Element; FETCHED]>,
+    fetch: &[*const V::Element],
     weight: *const V::Element,
     width: usize,
 ) -> [[V::Element; GROUP]; OUTPUTS] {
@@ -105,19 +114,15 @@ pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
     let whole = width - width % V::LANES;
     let mut column = 0;
     while column < whole {
-        if let Some(next) = fetch
-            && column.is_multiple_of(per_line::<V::Element>())
-        {
-            next.into_iter().for_each(|row| prefetch(row.wrapping_add(column)));
+        if column.is_multiple_of(per_line::<V::Element>()) {
+            fetch.iter().for_each(|row| prefetch(row.wrapping_add(column)));
         }
         // SAFETY: `column + LANES` is at most `width`.
         unsafe { add_products(&mut sums, inputs, weight, width, column, V::LANES) };
         column += V::LANES;
     }
     // The end may lie on a line of its own.
-    if let Some(next) = fetch {
-        next.into_iter().for_each(|row| prefetch(row.wrapping_add(width.saturating_sub(1))));
-    }
+    fetch.iter().for_each(|row| prefetch(row.wrapping_add(width.saturating_sub(1))));
     if column < width {
         // SAFETY: as many numbers are left of each row.
         unsafe { add_products(&mut sums, inputs, weight, width, column, width - column) };

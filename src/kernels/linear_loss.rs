@@ -84,7 +84,7 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
                 let group: [_; GROUP] = std::array::from_fn(|r| inputs[at(r)]);
                 let fetch: [_; FETCHED] = std::array::from_fn(|r| next[at(r)]);
                 // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and `linear_loss` the weight's.
-                let [sums] = unsafe { tile::<V, 1>(&group, Some(fetch), self.weight.as_ptr(), width) };
+                let [sums] = unsafe { tile::<V, 1>(&group, &fetch, self.weight.as_ptr(), width) };
                 for (output, sum) in outputs[first..].iter_mut().zip(sums) {
                     *output = sum + bias;
                 }
