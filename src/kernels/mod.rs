@@ -22,9 +22,10 @@ pub(crate) mod test_levels;
 mod update;
 mod vector;
 
+pub(crate) use backward::backward_into;
 pub use backward::linear_backward;
 pub use element::Element;
-pub use forward::linear_forward;
+pub use forward::{linear_forward, second_half};
 pub use level::Level;
 pub use linear_loss::linear_loss;
 pub use losses::{OutputLoss, output_loss, softmax_cross_entropy};

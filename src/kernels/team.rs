@@ -125,6 +125,10 @@ impl Team {
         // SAFETY: helpers use it until they say that they have done it, and this function, by `Finish`, does not end before.
         let forever = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
         let shared = &*self.shared;
+        // Written to only where need be: the helpers read the line that this is on.
+        if shared.panicked.load(Ordering::Relaxed) {
+            shared.panicked.store(false, Ordering::Relaxed);
+        }
         // SAFETY: no helper is at it, since `&mut self` was not given out by an earlier call.
         unsafe { *shared.call.work.get() = Some(forever) };
         self.pieces += 1;
@@ -148,7 +152,6 @@ impl Team {
             self.next_alone -= 1;
         }
         if shared.panicked.load(Ordering::Relaxed) {
-            shared.panicked.store(false, Ordering::Relaxed);
             panic!("a thread of the team panicked");
         }
     }
