@@ -1,7 +1,5 @@
 //! The gradient of a linear layer, summed over some rows: of the weight `sum g row'`, of the bias `sum g`.
 
-use ndarray::ArrayViewMut2;
-
 use super::element::Element;
 use super::lanes::{GROUP, Lanes, load, store};
 use super::level::Kernel;
@@ -19,41 +17,24 @@ pub fn linear_backward<T: Element>(
     weight_gradient: &mut [T],
     bias_gradient: &mut [T],
 ) {
+    let width = rows.width();
     if rows.is_empty() {
         return;
     }
-    let shape = (output_gradient.len() / rows.len(), rows.width());
-    let weight_gradient =
-        ArrayViewMut2::from_shape(shape, weight_gradient).expect("a gradient that fits rows and outputs");
-    assert!(weight_gradient.len() == shape.0 * shape.1, "a gradient that fits rows and outputs");
-    backward_into(rows, output_gradient, weight_gradient, bias_gradient);
-}
-
-/// The same for a gradient of which each output's part may lie apart, as does that of some columns of a matrix.
-///
-/// # Panics
-/// If the shapes do not fit each other, or an output's part is not one piece.
-pub fn backward_into<T: Element>(
-    rows: &Rows<'_, T>,
-    output_gradient: &[T],
-    weight_gradient: ArrayViewMut2<'_, T>,
-    bias_gradient: &mut [T],
-) {
-    let (each, width) = weight_gradient.dim();
-    assert!(
-        width == rows.width() && output_gradient.len() == each * rows.len(),
-        "a gradient that fits rows and outputs"
-    );
-    assert!(width < 2 || weight_gradient.strides()[1] == 1, "each output's part in one piece");
+    let each = output_gradient.len() / rows.len();
+    assert!(output_gradient.len() == each * rows.len(), "a gradient for each row's outputs");
+    assert!(Some(weight_gradient.len()) == each.checked_mul(width), "a gradient that fits rows and outputs");
     assert!(bias_gradient.is_empty() || bias_gradient.len() == each, "a bias for each output");
-    T::run_backward(Backward { rows, output_gradient, weight_gradient, bias_gradient });
+    T::run_backward(Backward { rows, output_gradient, weight_gradient, bias_gradient, each });
 }
 
 pub struct Backward<'a, T> {
     rows: &'a Rows<'a, T>,
     output_gradient: &'a [T],
-    weight_gradient: ArrayViewMut2<'a, T>,
+    weight_gradient: &'a mut [T],
     bias_gradient: &'a mut [T],
+    /// Outputs of a row.
+    each: usize,
 }
 
 /// Rows whose addresses are looked up at once.
@@ -63,16 +44,16 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Lanes<Element = T>>(mut self) {
+    fn run<V: Lanes<Element = T>>(self) {
         add_bias::<V>(self.output_gradient, self.bias_gradient);
-        let (each, width) = self.weight_gradient.dim();
-        if each == 1
-            && width == 1
+        if self.each == 1
+            && self.rows.width() == 1
             && let Some(column) = self.rows.contiguous()
         {
-            self.weight_gradient[[0, 0]] += dot_lanes::<V>(column, self.output_gradient);
+            self.weight_gradient[0] += dot_lanes::<V>(column, self.output_gradient);
             return;
         }
+        let width = self.rows.width();
         let mut place = 0;
         while place < self.rows.len() {
             let count = (self.rows.len() - place).min(BLOCK);
@@ -84,25 +65,24 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
                 inputs: &inputs[..count],
                 next: &next[..count],
                 width,
-                output_gradient: &self.output_gradient[place * each..(place + count) * each],
-                each,
-                stride: usize::try_from(self.weight_gradient.strides()[0]).expect("outputs in their order"),
-                gradient: self.weight_gradient.as_mut_ptr(),
+                output_gradient: &self.output_gradient[place * self.each..(place + count) * self.each],
+                each: self.each,
             };
             let mut first = 0;
-            while first < each {
-                // SAFETY: `Rows::new` has found the rows' numbers to be there, and `backward_into` those of the gradient.
+            while first < self.each {
+                let gradient = &mut self.weight_gradient[first * width..];
+                // SAFETY: `Rows::new` has found the rows' numbers to be there, and `linear_backward` those of the weight.
                 first += unsafe {
-                    match each - first {
-                        10.. if V::REGISTERS >= 32 => block.add_outputs::<V, 10, 2>(first),
-                        10.. => block.add_outputs::<V, 10, 1>(first),
-                        5.. if V::REGISTERS >= 32 => block.add_outputs::<V, 5, 4>(first),
-                        5.. => block.add_outputs::<V, 5, 2>(first),
-                        3.. if V::REGISTERS >= 32 => block.add_outputs::<V, 3, 6>(first),
-                        3.. => block.add_outputs::<V, 3, 3>(first),
-                        2 if V::REGISTERS >= 32 => block.add_outputs::<V, 2, 8>(first),
-                        2 => block.add_outputs::<V, 2, 4>(first),
-                        _ => block.add_output::<V>(first),
+                    match self.each - first {
+                        10.. if V::REGISTERS >= 32 => block.add_outputs::<V, 10, 2>(first, gradient),
+                        10.. => block.add_outputs::<V, 10, 1>(first, gradient),
+                        5.. if V::REGISTERS >= 32 => block.add_outputs::<V, 5, 4>(first, gradient),
+                        5.. => block.add_outputs::<V, 5, 2>(first, gradient),
+                        3.. if V::REGISTERS >= 32 => block.add_outputs::<V, 3, 6>(first, gradient),
+                        3.. => block.add_outputs::<V, 3, 3>(first, gradient),
+                        2 if V::REGISTERS >= 32 => block.add_outputs::<V, 2, 8>(first, gradient),
+                        2 => block.add_outputs::<V, 2, 4>(first, gradient),
+                        _ => block.add_output::<V>(first, gradient),
                     }
                 };
             }
@@ -121,9 +101,6 @@ pub(super) struct Block<'a, T> {
     /// `[rows, each]`.
     pub output_gradient: &'a [T],
     pub each: usize,
-    /// What is added to: the first output's, and from one output's to the next one's.
-    pub gradient: *mut T,
-    pub stride: usize,
 }
 
 impl<T: Element> Block<'_, T> {
@@ -131,25 +108,27 @@ impl<T: Element> Block<'_, T> {
     /// `OUTPUTS`.
     ///
     /// # Safety
-    /// Each input must have `width` numbers, as must the gradient of each of the outputs.
+    /// Each input must have `width` numbers, and `gradient` those of `OUTPUTS` rows.
     #[inline(always)]
     unsafe fn add_outputs<V: Lanes<Element = T>, const OUTPUTS: usize, const REGISTERS: usize>(
         &self,
         first: usize,
+        gradient: &mut [T],
     ) -> usize {
-        debug_assert!(first + OUTPUTS <= self.each);
+        debug_assert!(gradient.len() >= OUTPUTS * self.width && first + OUTPUTS <= self.each);
+        let gradient = gradient.as_mut_ptr();
         let mut column = 0;
         // SAFETY: every strip lies within `width`, the length the caller gives each input and each of the gradient's rows.
         unsafe {
             while column + REGISTERS * V::LANES <= self.width {
-                self.add_strip::<V, OUTPUTS, REGISTERS>(first, column, V::LANES);
+                self.add_strip::<V, OUTPUTS, REGISTERS>(first, gradient, column, V::LANES);
                 column += REGISTERS * V::LANES;
             }
             // What is left goes vector by vector: a strip of every length for every number of outputs would be a lot of
             // code for little.
             while column < self.width {
                 let last = (self.width - column).min(V::LANES);
-                self.add_strip::<V, OUTPUTS, 1>(first, column, last);
+                self.add_strip::<V, OUTPUTS, 1>(first, gradient, column, last);
                 column += last;
             }
         }
@@ -161,8 +140,9 @@ impl<T: Element> Block<'_, T> {
     /// # Safety
     /// As [`add_outputs`](Block::add_outputs), for one output.
     #[inline(always)]
-    pub unsafe fn add_output<V: Lanes<Element = T>>(&self, output: usize) -> usize {
-        debug_assert!(output < self.each);
+    pub unsafe fn add_output<V: Lanes<Element = T>>(&self, output: usize, gradient: &mut [T]) -> usize {
+        debug_assert!(gradient.len() >= self.width && output < self.each);
+        let gradient = gradient.as_mut_ptr();
         let mut column = 0;
         while column < self.width {
             let left = self.width - column;
@@ -171,14 +151,14 @@ impl<T: Element> Block<'_, T> {
             // SAFETY: every strip lies within `width`, the length the caller gives each input and the gradient's row.
             unsafe {
                 match vectors {
-                    8 => self.add_strip::<V, 1, 8>(output, column, last),
-                    7 => self.add_strip::<V, 1, 7>(output, column, last),
-                    6 => self.add_strip::<V, 1, 6>(output, column, last),
-                    5 => self.add_strip::<V, 1, 5>(output, column, last),
-                    4 => self.add_strip::<V, 1, 4>(output, column, last),
-                    3 => self.add_strip::<V, 1, 3>(output, column, last),
-                    2 => self.add_strip::<V, 1, 2>(output, column, last),
-                    _ => self.add_strip::<V, 1, 1>(output, column, last),
+                    8 => self.add_strip::<V, 1, 8>(output, gradient, column, last),
+                    7 => self.add_strip::<V, 1, 7>(output, gradient, column, last),
+                    6 => self.add_strip::<V, 1, 6>(output, gradient, column, last),
+                    5 => self.add_strip::<V, 1, 5>(output, gradient, column, last),
+                    4 => self.add_strip::<V, 1, 4>(output, gradient, column, last),
+                    3 => self.add_strip::<V, 1, 3>(output, gradient, column, last),
+                    2 => self.add_strip::<V, 1, 2>(output, gradient, column, last),
+                    _ => self.add_strip::<V, 1, 1>(output, gradient, column, last),
                 }
             }
             column += (vectors - 1) * V::LANES + last;
@@ -189,19 +169,19 @@ impl<T: Element> Block<'_, T> {
     /// One strip of columns, kept in registers over all rows. Its last vector has `last` numbers.
     ///
     /// # Safety
-    /// From `column` on, each input and the gradient of each of `OUTPUTS` outputs must have the strip's numbers.
+    /// From `column` on, each input and each of `OUTPUTS` rows of `gradient` must have the strip's numbers.
     #[inline(always)]
     unsafe fn add_strip<V: Lanes<Element = T>, const OUTPUTS: usize, const VECTORS: usize>(
         &self,
         first: usize,
+        gradient: *mut T,
         column: usize,
         last: usize,
     ) {
-        let gradient = self.gradient.wrapping_add(first * self.stride + column);
         let mut sums = [[V::splat(T::zero()); VECTORS]; OUTPUTS];
         for (k, sums) in sums.iter_mut().enumerate() {
             // SAFETY: the caller says that the strip is there.
-            unsafe { load_strip(gradient.add(k * self.stride), last, sums) };
+            unsafe { load_strip(gradient.add(k * self.width + column), last, sums) };
         }
         let rows = self.inputs.iter().zip(self.next).zip(self.output_gradient.chunks_exact(self.each));
         for (r, ((&input, next), gradients)) in rows.enumerate() {
@@ -222,7 +202,7 @@ impl<T: Element> Block<'_, T> {
             for (vector, sum) in sums.into_iter().enumerate() {
                 let count = if vector + 1 == VECTORS { last } else { V::LANES };
                 // SAFETY: as above.
-                unsafe { store(sum, gradient.add(k * self.stride + vector * V::LANES), count) };
+                unsafe { store(sum, gradient.add(k * self.width + column + vector * V::LANES), count) };
             }
         }
     }

@@ -1,7 +1,5 @@
 //! Outputs of a linear layer for some rows: `weight row + bias`.
 
-use std::ops::Range;
-
 use num_traits::Zero;
 
 use super::element::Element;
@@ -9,28 +7,19 @@ use super::lanes::{GROUP, Lanes, load, store};
 use super::level::Kernel;
 use super::rows::{FETCHED, Rows, per_line, prefetch};
 
-/// Columns from which the products of a row are added up in two halves.
-const WIDE: usize = 256;
-
-/// The first column of the second half of a row of so many, whose products are added up apart from those of the first, so
-/// that two threads may each take one; `None` for a row that is not cut.
-pub fn second_half<T>(columns: usize) -> Option<usize> {
-    (columns >= WIDE).then(|| columns / 2 / per_line::<T>() * per_line::<T>())
-}
-
 /// Writes `weight row + bias` of each row over `outputs`, `[rows, outputs]`. `weight` is `[outputs, width]`, `bias`
-/// `[outputs]` or empty. Of rows that are cut down to some columns these columns' part of the product; that of all columns
-/// is the sum of those of the halves ([`second_half`]), to the last bit.
+/// `[outputs]` or empty.
 ///
 /// # Panics
 /// If the lengths do not fit each other.
 pub fn linear_forward<T: Element>(rows: &Rows<'_, T>, weight: &[T], bias: &[T], outputs: &mut [T]) {
+    let width = rows.width();
     if rows.is_empty() {
         return;
     }
     let each = outputs.len() / rows.len();
     assert!(
-        outputs.len() == each * rows.len() && Some(weight.len()) == each.checked_mul(rows.stride()),
+        outputs.len() == each * rows.len() && Some(weight.len()) == each.checked_mul(width),
         "outputs that fit rows and weight"
     );
     assert!(bias.is_empty() || bias.len() == each, "a bias for each output");
@@ -57,9 +46,7 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
         {
             return scale_column::<V>(column, self.weight[0], self.bias.first().copied(), self.outputs);
         }
-        let (rows, first_column, width) = (self.rows, self.rows.first_column(), self.rows.width());
-        let cut = second_half::<T>(rows.stride()).and_then(|cut| cut.checked_sub(first_column));
-        let cut = cut.filter(|cut| (1..width).contains(cut)).unwrap_or(width);
+        let (rows, width) = (self.rows, self.rows.width());
         // The outputs that have room for their sums in registers.
         let most = if V::REGISTERS >= 32 { 5 } else { 2 };
         let mut place = 0;
@@ -75,8 +62,7 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
             let (mut first, mut pass) = (0, 0);
             while first < self.each {
                 let left = self.each - first;
-                let weight = self.weight[first * rows.stride() + first_column..].as_ptr();
-                let layer = Layer { inputs: &inputs, weight, stride: rows.stride() };
+                let weight = self.weight[first * width..].as_ptr();
                 let out = &mut self.outputs[place * self.each..(place + group) * self.each];
                 let mut write = |sums: &[[T; GROUP]]| {
                     for (k, sums) in sums.iter().enumerate() {
@@ -95,16 +81,15 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
                     _ => &[],
                 };
                 pass += 1;
-                // SAFETY: `Rows::new` has found each row's numbers to be there, and from `weight` on there are those of
-                // `left` outputs.
+                // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and from `weight` on there are those of `left` outputs.
                 first += unsafe {
                     match left {
-                        5.. if V::REGISTERS >= 32 => write(&layer.halves::<V, 5>(fetch, cut, width)),
-                        1 => write(&layer.halves::<V, 1>(fetch, cut, width)),
-                        2 => write(&layer.halves::<V, 2>(fetch, cut, width)),
-                        4 if V::REGISTERS >= 32 => write(&layer.halves::<V, 4>(fetch, cut, width)),
-                        _ if V::REGISTERS >= 32 => write(&layer.halves::<V, 3>(fetch, cut, width)),
-                        _ => write(&layer.halves::<V, 2>(fetch, cut, width)),
+                        5.. if V::REGISTERS >= 32 => write(&tile::<V, 5>(&inputs, fetch, weight, width)),
+                        1 => write(&tile::<V, 1>(&inputs, fetch, weight, width)),
+                        2 => write(&tile::<V, 2>(&inputs, fetch, weight, width)),
+                        4 if V::REGISTERS >= 32 => write(&tile::<V, 4>(&inputs, fetch, weight, width)),
+                        _ if V::REGISTERS >= 32 => write(&tile::<V, 3>(&inputs, fetch, weight, width)),
+                        _ => write(&tile::<V, 2>(&inputs, fetch, weight, width)),
                     }
                 };
             }
@@ -113,97 +98,65 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
     }
 }
 
-/// A group of rows, and the weight of some outputs for the same columns.
-pub(super) struct Layer<'a, T> {
-    pub inputs: &'a [*const T; GROUP],
-    pub weight: *const T,
-    /// From one output's weight to the next one's.
-    pub stride: usize,
+/// The products of a group of rows with `OUTPUTS` rows of the weight. Each sum is added in the same order, whichever rows
+/// and outputs are its neighbours.
+///
+/// # Safety
+/// Each input must have `width` numbers, and `weight` `OUTPUTS` times as many.
+#[inline(always)]
+pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
+    inputs: &[*const V::Element; GROUP],
+    fetch: &[*const V::Element],
+    weight: *const V::Element,
+    width: usize,
+) -> [[V::Element; GROUP]; OUTPUTS] {
+    let mut sums = [[V::splat(V::Element::zero()); GROUP]; OUTPUTS];
+    let whole = width - width % V::LANES;
+    let mut column = 0;
+    while column < whole {
+        if column.is_multiple_of(per_line::<V::Element>()) {
+            fetch.iter().for_each(|row| prefetch(row.wrapping_add(column)));
+        }
+        // SAFETY: `column + LANES` is at most `width`.
+        unsafe { add_products(&mut sums, inputs, weight, width, column, V::LANES) };
+        column += V::LANES;
+    }
+    // The end may lie on a line of its own.
+    fetch.iter().for_each(|row| prefetch(row.wrapping_add(width.saturating_sub(1))));
+    if column < width {
+        // SAFETY: as many numbers are left of each row.
+        unsafe { add_products(&mut sums, inputs, weight, width, column, width - column) };
+    }
+    let mut totals = [[V::Element::zero(); GROUP]; OUTPUTS];
+    for (totals, sums) in totals.iter_mut().zip(sums) {
+        *totals = V::sums(sums);
+    }
+    totals
 }
 
-impl<T: Element> Layer<'_, T> {
-    /// The products over the columns up to `cut` and over those from there to `width`, each added up apart, and the two.
-    ///
-    /// # Safety
-    /// As [`products`](Layer::products), for `width` columns.
-    #[inline(always)]
-    unsafe fn halves<V: Lanes<Element = T>, const OUTPUTS: usize>(
-        &self,
-        fetch: &[*const T],
-        cut: usize,
-        width: usize,
-    ) -> [[T; GROUP]; OUTPUTS] {
-        // SAFETY: the caller's promise.
-        let mut sums = unsafe { self.products::<V, OUTPUTS>(fetch, 0..cut) };
-        if cut < width {
-            // SAFETY: as above.
-            let second = unsafe { self.products::<V, OUTPUTS>(fetch, cut..width) };
-            for (sums, second) in sums.iter_mut().zip(second) {
-                for (sum, second) in sums.iter_mut().zip(second) {
-                    *sum += second;
-                }
-            }
-        }
-        sums
+/// Adds the products of `count` columns, at most `LANES`.
+///
+/// # Safety
+/// From `column` on, each input and each of `OUTPUTS` rows of the weight must have `count` numbers.
+#[inline(always)]
+unsafe fn add_products<V: Lanes, const OUTPUTS: usize>(
+    sums: &mut [[V; GROUP]; OUTPUTS],
+    inputs: &[*const V::Element; GROUP],
+    weight: *const V::Element,
+    width: usize,
+    column: usize,
+    count: usize,
+) {
+    let mut x = [V::splat(V::Element::zero()); GROUP];
+    for (x, input) in x.iter_mut().zip(inputs) {
+        // SAFETY: the caller says that the numbers are there.
+        *x = unsafe { load(input.add(column), count) };
     }
-
-    /// The products of the rows with the weight of `OUTPUTS` outputs over some columns. Each sum is added in the same
-    /// order, whichever rows and outputs are its neighbours. Meanwhile the columns of the rows of `fetch` are fetched from
-    /// memory.
-    ///
-    /// # Safety
-    /// Each input and each output's weight must have these columns.
-    #[inline(always)]
-    pub unsafe fn products<V: Lanes<Element = T>, const OUTPUTS: usize>(
-        &self,
-        fetch: &[*const T],
-        columns: Range<usize>,
-    ) -> [[T; GROUP]; OUTPUTS] {
-        let mut sums = [[V::splat(T::zero()); GROUP]; OUTPUTS];
-        let mut column = columns.start;
-        while column + V::LANES <= columns.end {
-            if column.is_multiple_of(per_line::<T>()) {
-                fetch.iter().for_each(|row| prefetch(row.wrapping_add(column)));
-            }
-            // SAFETY: `column + LANES` is at most the end.
-            unsafe { self.add_products(&mut sums, column, V::LANES) };
-            column += V::LANES;
-        }
-        // The end may lie on a line of its own.
-        fetch.iter().for_each(|row| prefetch(row.wrapping_add(columns.end.saturating_sub(1))));
-        if column < columns.end {
-            // SAFETY: as many numbers are left of each row.
-            unsafe { self.add_products(&mut sums, column, columns.end - column) };
-        }
-        let mut totals = [[T::zero(); GROUP]; OUTPUTS];
-        for (totals, sums) in totals.iter_mut().zip(sums) {
-            *totals = V::sums(sums);
-        }
-        totals
-    }
-
-    /// Adds the products of `count` columns, at most `LANES`.
-    ///
-    /// # Safety
-    /// From `column` on, each input and each output's weight must have `count` numbers.
-    #[inline(always)]
-    unsafe fn add_products<V: Lanes<Element = T>, const OUTPUTS: usize>(
-        &self,
-        sums: &mut [[V; GROUP]; OUTPUTS],
-        column: usize,
-        count: usize,
-    ) {
-        let mut x = [V::splat(T::zero()); GROUP];
-        for (x, input) in x.iter_mut().zip(self.inputs) {
-            // SAFETY: the caller says that the numbers are there.
-            *x = unsafe { load(input.add(column), count) };
-        }
-        for (k, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: as above.
-            let w: V = unsafe { load(self.weight.add(k * self.stride + column), count) };
-            for (sum, x) in sums.iter_mut().zip(x) {
-                *sum = x.mul_add(w, *sum);
-            }
+    for (k, sums) in sums.iter_mut().enumerate() {
+        // SAFETY: as above.
+        let w: V = unsafe { load(weight.add(k * width + column), count) };
+        for (sum, x) in sums.iter_mut().zip(x) {
+            *sum = x.mul_add(w, *sum);
         }
     }
 }

@@ -5,7 +5,7 @@ use num_traits::Zero;
 
 use super::backward::{Block, add_bias};
 use super::element::Element;
-use super::forward::Layer;
+use super::forward::tile;
 use super::lanes::{GROUP, Lanes, load};
 use super::level::Kernel;
 use super::losses::{OutputLoss, Pairs, first_lanes};
@@ -84,8 +84,7 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
                 let group: [_; GROUP] = std::array::from_fn(|r| inputs[at(r)]);
                 let fetch: [_; FETCHED] = std::array::from_fn(|r| next[at(r)]);
                 // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and `linear_loss` the weight's.
-                let layer = Layer { inputs: &group, weight: self.weight.as_ptr(), stride: width };
-                let [sums] = unsafe { layer.products::<V, 1>(&fetch, 0..width) };
+                let [sums] = unsafe { tile::<V, 1>(&group, &fetch, self.weight.as_ptr(), width) };
                 for (output, sum) in outputs[first..].iter_mut().zip(sums) {
                     *output = sum + bias;
                 }
@@ -104,11 +103,9 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
                 width,
                 output_gradient: &gradient[..count],
                 each: 1,
-                gradient: self.weight_gradient.as_mut_ptr(),
-                stride: width,
             };
             // SAFETY: `Rows::new` has found each row's numbers to be there, and `linear_loss` the gradient's.
-            unsafe { block.add_output::<V>(0) };
+            unsafe { block.add_output::<V>(0, self.weight_gradient) };
             place += count;
         }
         sum

@@ -22,16 +22,15 @@ pub(crate) mod test_levels;
 mod update;
 mod vector;
 
-pub(crate) use backward::backward_into;
 pub use backward::linear_backward;
 pub use element::Element;
-pub use forward::{linear_forward, second_half};
+pub use forward::linear_forward;
 pub use level::Level;
 pub use linear_loss::linear_loss;
 pub use losses::{OutputLoss, output_loss, softmax_cross_entropy};
 pub(crate) use pages::{aligned_zeros, prefer_large_pages};
 pub use rows::{RowIndex, Rows};
 pub use softmax::{log_sum_exp, sigmoid, softmax, softplus};
-pub use team::Team;
+pub use team::{Apart, Team};
 pub use update::{SgdUpdate, clamp, sgd_update};
 pub use vector::{add, add_scaled, divide, dot, quotient, scale, sum_of_squared_sums, sum_of_squares};

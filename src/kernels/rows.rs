@@ -1,7 +1,5 @@
 //! Rows of a matrix, named by their indices and read where they lie.
 
-use std::ops::Range;
-
 use super::lanes::GROUP;
 
 /// Which rows, in order.
@@ -80,10 +78,6 @@ impl<'a> RowIndex<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a, T> {
     matrix: &'a [T],
-    /// The length of a row of the matrix.
-    stride: usize,
-    /// The columns that are meant: from which on, and how many.
-    first: usize,
     width: usize,
     index: RowIndex<'a>,
     ahead: RowIndex<'a>,
@@ -103,23 +97,12 @@ impl<'a, T> Rows<'a, T> {
         };
         let end = past_the_last.and_then(|rows| rows.checked_mul(width));
         assert!(end.is_some_and(|end| end <= matrix.len()), "the matrix has no such row: {index:?}");
-        Rows { matrix, stride: width, first: 0, width, index, ahead: RowIndex::NONE }
+        Rows { matrix, width, index, ahead: RowIndex::NONE }
     }
 
     /// The rows that will be read after these, which are fetched from memory meanwhile. Default: none.
     pub fn ahead(mut self, ahead: RowIndex<'a>) -> Self {
         self.ahead = ahead;
-        self
-    }
-
-    /// Some columns of them alone.
-    ///
-    /// # Panics
-    /// If the rows do not have these columns.
-    pub fn columns(mut self, columns: Range<usize>) -> Self {
-        assert!(columns.start <= columns.end && columns.end <= self.width, "no such columns: {columns:?}");
-        self.first += columns.start;
-        self.width = columns.len();
         self
     }
 
@@ -133,7 +116,7 @@ impl<'a, T> Rows<'a, T> {
         self.index.is_empty()
     }
 
-    /// The columns that are meant.
+    /// The length of a row.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -144,24 +127,14 @@ impl<'a, T> Rows<'a, T> {
     /// If the place is not below [`len`](Rows::len).
     #[inline]
     pub fn row(&self, place: usize) -> &'a [T] {
-        let start = self.index.at(place) * self.stride + self.first;
-        &self.matrix[start..start + self.width]
+        let row = self.index.at(place);
+        &self.matrix[row * self.width..(row + 1) * self.width]
     }
 
     /// The rows in order.
     pub fn iter(&self) -> impl Iterator<Item = &'a [T]> {
         let rows = Rows { ahead: RowIndex::NONE, ..*self };
         (0..self.len()).map(move |place| rows.row(place))
-    }
-
-    /// The columns of the matrix.
-    pub(super) fn stride(&self) -> usize {
-        self.stride
-    }
-
-    /// The first of the columns that are meant.
-    pub(super) fn first_column(&self) -> usize {
-        self.first
     }
 
     /// Which rows.
@@ -173,7 +146,7 @@ impl<'a, T> Rows<'a, T> {
     /// or any, which must not be read.
     #[inline(always)]
     pub(super) fn address(&self, row: usize) -> *const T {
-        self.matrix.as_ptr().wrapping_add(row.wrapping_mul(self.stride).wrapping_add(self.first))
+        self.matrix.as_ptr().wrapping_add(row.wrapping_mul(self.width))
     }
 
     /// Where the rows from a place on begin.
@@ -200,10 +173,8 @@ impl<'a, T> Rows<'a, T> {
     /// The rows as one piece of memory, where they are.
     pub(super) fn contiguous(&self) -> Option<&'a [T]> {
         match self.index {
-            RowIndex::Range { start, len } if self.width == self.stride => {
-                Some(&self.matrix[start * self.width..(start + len) * self.width])
-            }
-            _ => None,
+            RowIndex::Range { start, len } => Some(&self.matrix[start * self.width..(start + len) * self.width]),
+            RowIndex::List(_) => None,
         }
     }
 }
@@ -250,15 +221,6 @@ mod tests {
             assert!(catch_unwind(|| Rows::new(&matrix, 2, index).len()).is_err(), "{index:?}");
         }
         assert_eq!(Rows::new(&matrix, 2, RowIndex::Range { start: 1, len: 2 }).row(1), [1.0; 2]);
-    }
-
-    #[test]
-    fn columns_of_rows_are_read_where_they_lie() {
-        let matrix: Vec<f64> = (0..12).map(f64::from).collect();
-        let rows = Rows::new(&matrix, 4, RowIndex::List(&[2, 0])).columns(1..4).columns(1..3);
-        assert_eq!(rows.iter().collect::<Vec<_>>(), [[10.0, 11.0], [2.0, 3.0]]);
-        assert!(catch_unwind(|| rows.columns(0..3).len()).is_err());
-        assert!(Rows::new(&matrix, 4, RowIndex::Range { start: 0, len: 3 }).columns(0..3).contiguous().is_none());
     }
 
     #[test]

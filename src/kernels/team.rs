@@ -4,7 +4,9 @@
 //! for the next piece for a moment before they go to sleep.
 
 use std::cell::UnsafeCell;
+use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -41,7 +43,7 @@ type Work<'a> = dyn Fn(usize) + Sync + 'a;
 struct Shared {
     call: Call,
     /// The number of the last piece that each helper has done.
-    done: Vec<Counter>,
+    done: Vec<Apart<AtomicU64>>,
     asleep: Vec<AtomicBool>,
     /// The processor on which the caller waits for a helper that is late; `NOWHERE` else.
     crowded: AtomicI32,
@@ -49,10 +51,24 @@ struct Shared {
     over: AtomicBool,
 }
 
-/// On a cache line of its own, so that one thread's writing does not disturb another's reading of something else.
-#[derive(Debug, Default)]
+/// On cache lines of its own, so that one thread's writing does not disturb another's reading or writing of something else.
+#[derive(Debug, Clone, Copy, Default)]
 #[repr(align(128))]
-struct Counter(AtomicU64);
+pub struct Apart<T>(pub T);
+
+impl<T> Deref for Apart<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Apart<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
 
 /// What the caller tells the helpers, together on a cache line: they learn both at once.
 #[repr(align(128))]
@@ -81,7 +97,7 @@ impl Team {
         let helpers = threads.clamp(1, 1 << 12) - 1;
         let shared = Arc::new(Shared {
             call: Call { piece: AtomicU64::new(0), work: UnsafeCell::new(None) },
-            done: (0..helpers).map(|_| Counter::default()).collect(),
+            done: (0..helpers).map(|_| Apart::default()).collect(),
             asleep: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
             crowded: AtomicI32::new(NOWHERE),
             panicked: AtomicBool::new(false),
@@ -109,6 +125,31 @@ impl Team {
         self.alone = self.alone.saturating_sub(1);
         self.brief = self.alone == 0;
         self.brief
+    }
+
+    /// Hands each of `states`, one for each thread, and a share of neighbouring `pieces` to a thread of its own: `work`
+    /// gets both, and the number of the first piece. There may be at most as many states as threads.
+    ///
+    /// # Panics
+    /// If `work` does, or there are more states than threads.
+    pub fn share<S: Send, P: Send>(
+        &mut self,
+        states: &mut [S],
+        pieces: &mut [P],
+        work: &(impl Fn(&mut S, usize, &mut [P]) + Sync),
+    ) {
+        let (threads, count) = (states.len(), pieces.len());
+        assert!(threads <= self.threads(), "{threads} states for {} threads", self.threads());
+        let (states, pieces) = (Parts(states.as_mut_ptr()), Parts(pieces.as_mut_ptr()));
+        let first = |thread: usize| (thread * count).div_ceil(threads);
+        self.run(threads, &|thread| {
+            let (from, to) = (first(thread), first(thread + 1));
+            // SAFETY: `run` gives each thread another number, of which each has a state and pieces of its own, within the
+            // slices; those are borrowed until it returns.
+            let (state, pieces) =
+                unsafe { (&mut *states.at(thread), slice::from_raw_parts_mut(pieces.at(from), to - from)) };
+            work(state, from, pieces);
+        });
     }
 
     /// Calls `work` once on each of `threads` threads, at most all, with numbers from 0 on, and returns when all are done.
@@ -156,6 +197,20 @@ impl Team {
         }
     }
 }
+
+/// A slice that is handed out in parts.
+struct Parts<T>(*mut T);
+
+impl<T> Parts<T> {
+    /// Where the element of an index is, which must be within the slice.
+    unsafe fn at(&self, index: usize) -> *mut T {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.add(index) }
+    }
+}
+
+// SAFETY: what is handed to a thread is handed to no other.
+unsafe impl<T: Send> Sync for Parts<T> {}
 
 /// A piece of work in one number: the helpers from the first on that are called, in the lower bits, and its own number.
 #[derive(Clone, Copy)]
@@ -366,6 +421,21 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn every_piece_is_shared_out_once_with_a_state_of_its_own() {
+        let mut team = Team::new(3).unwrap();
+        for (threads, count) in [(1, 5), (3, 0), (3, 1), (3, 3), (2, 7), (3, 10)] {
+            let (mut states, mut pieces) = (vec![0; threads], vec![0; count]);
+            team.share(&mut states, &mut pieces, &|state, first, pieces| {
+                *state += pieces.len();
+                pieces.iter_mut().enumerate().for_each(|(i, piece)| *piece += 1 + first + i);
+            });
+            assert_eq!(pieces, (1..=count).collect::<Vec<_>>());
+            assert!(states.iter().max() <= Some(&count.div_ceil(threads)), "{states:?}");
+        }
+        assert!(catch_unwind(AssertUnwindSafe(|| team.share(&mut [0; 4], &mut [0; 4], &|_, _, _| ()))).is_err());
     }
 
     #[test]

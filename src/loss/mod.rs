@@ -5,6 +5,8 @@
 
 mod targets;
 
+use std::ops::{Add, AddAssign};
+
 use ndarray::{Array2, ArrayView2};
 
 use crate::error::{Error, Result};
@@ -67,6 +69,20 @@ pub struct LossSum {
     pub loss: f64,
     /// The sum of their weights.
     pub weight: f64,
+}
+
+impl Add for LossSum {
+    type Output = LossSum;
+
+    fn add(self, other: LossSum) -> LossSum {
+        LossSum { loss: self.loss + other.loss, weight: self.weight + other.weight }
+    }
+}
+
+impl AddAssign for LossSum {
+    fn add_assign(&mut self, other: LossSum) {
+        *self = *self + other;
+    }
 }
 
 /// The loss of a batch and its gradient.

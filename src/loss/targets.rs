@@ -48,13 +48,13 @@ impl<'a, T> Target<'a, T> {
 }
 
 /// The targets of a batch, borrowed, with a weight for each row where there are any.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Targets<'a, T> {
     data: Data<'a, T>,
     weights: Option<&'a [T]>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Data<'a, T> {
     Values {
         /// Row by row.

@@ -9,9 +9,10 @@ use super::config::{NonFinite, TrainConfig};
 use super::curvature::Curvature;
 use super::event::{EpochEvent, Observer, StepEvent, StopReason};
 use super::guard::Guard;
+use super::problem::Problem;
 use super::report::Report;
 use super::stopping::{Stopping, snapshot};
-use super::sums::{Accumulator, Problem};
+use super::sums::Accumulator;
 use super::trainer::check_block;
 use super::watch::{WarningCounts, Watch};
 use crate::data::{Dataset, Order, Pass, RowSource};
@@ -196,9 +197,9 @@ where
         let Run { model, loss, accumulator, .. } = self;
         let mut sum = LossSum::default();
         source.each_block(&mut |data, rows| {
-            let problem = Problem { model: &**model, loss: *loss, data, targets: &data.targets() };
+            let problem = Problem { model: &**model, loss: *loss, data, targets: data.targets() };
             let block = accumulator.loss_sum(&problem, rows);
-            sum = LossSum { loss: sum.loss + block.loss, weight: sum.weight + block.weight };
+            sum += block;
             Ok(())
         })?;
         Ok(sum.loss / sum.weight)
@@ -232,7 +233,7 @@ where
                 let now = rows.part(place, place + batch - waiting);
                 place += now.len();
                 let ahead = rows.part(place, place + batch);
-                let problem = Problem { model: &*self.model, loss: self.loss, data, targets: &targets };
+                let problem = Problem { model: &*self.model, loss: self.loss, data, targets };
                 self.accumulator.add(&problem, now, ahead);
                 waiting += now.len();
                 visited += now.len();
@@ -257,10 +258,10 @@ where
     /// hand to be traced.
     fn check_window(&mut self, batch: Batch<'_, T>) -> Result<()> {
         let sums = self.accumulator.finish();
-        if sums.loss.is_finite() && sums.gradient.iter().all(|g| g.is_finite()) {
+        if sums.value.loss.is_finite() && sums.gradient.iter().all(|g| g.is_finite()) {
             return Ok(());
         }
-        let loss = sums.loss / sums.weight;
+        let loss = sums.value.loss / sums.value.weight;
         self.non_finite(&batch, loss)
     }
 
@@ -269,7 +270,7 @@ where
     fn one_step(&mut self, batch: Batch<'_, T>, epoch: &mut EpochSums) -> Result<()> {
         let Run { model, accumulator, .. } = self;
         let sums = accumulator.finish();
-        let (loss_sum, weight) = (sums.loss, sums.weight);
+        let LossSum { loss: loss_sum, weight } = *sums.value;
         if weight == 0.0 {
             return Ok(()); // Every row counts for nothing: there is no mean, and nothing to learn.
         }

@@ -21,7 +21,7 @@ fn sums(data: &Dataset<f64>, threads: usize) -> Sums<f64> {
     let mut accumulator = Accumulator::new(&model, threads, data.rows(), data.rows()).unwrap();
     let rows = data.rows() as u32;
     let order: Vec<u32> = (0..3).flat_map(|start| (start..rows).step_by(3)).collect();
-    let problem = Problem { model: &model, loss: &CrossEntropy::new(), data, targets: &data.targets() };
+    let problem = Problem { model: &model, loss: &CrossEntropy::new(), data, targets: data.targets() };
     // What an earlier batch leaves behind must not show.
     accumulator.begin();
     accumulator.add(&problem, RowIndex::List(&order[..1]), RowIndex::NONE);
@@ -31,14 +31,14 @@ fn sums(data: &Dataset<f64>, threads: usize) -> Sums<f64> {
 }
 
 fn assert_same_bits(a: &Sums<f64>, b: &Sums<f64>, what: &str) {
-    assert_eq!((&a.gradient, a.loss, a.weight), (&b.gradient, b.loss, b.weight), "{what}");
+    assert_eq!((&a.gradient, a.value.loss, a.value.weight), (&b.gradient, b.value.loss, b.value.weight), "{what}");
 }
 
 #[test]
 fn threads_change_no_bit() {
     let _level = at_one_level();
     // From one shard to more than a round has room for.
-    for (rows, features) in [(1, 3), (63, 3), (700, 40), (5000, 40), (5000, 4000)] {
+    for (rows, features) in [(1, 3), (63, 3), (700, 40), (5000, 40), (1, 300), (257, 300), (5000, 4000)] {
         let data = data(rows.min(if features > 1000 { 300 } else { rows }), features);
         let one = sums(&data, 1);
         for threads in [2, 3, 7] {
@@ -58,33 +58,40 @@ fn the_sums_are_those_of_row_after_row() {
             model.forward_row(data.row(row), &mut logits);
             let value = loss.weighted_row(&logits, &targets, row, &mut gradient);
             model.backward_row(data.row(row), &gradient, &mut expected.gradient);
-            expected.loss += value.loss;
-            expected.weight += value.weight;
+            expected.value.loss += value.loss;
+            expected.value.weight += value.weight;
         }
         let found = sums(&data, 2);
-        let close = |a: f64, b: f64| (a - b).abs() <= 1e-11 * expected.weight * 10.0;
+        let close = |a: f64, b: f64| (a - b).abs() <= 1e-11 * expected.value.weight * 10.0;
         assert!(found.gradient.iter().zip(&expected.gradient).all(|(a, b)| close(*a, *b)), "{rows} x {features}");
-        assert!(close(found.loss, expected.loss) && close(found.weight, expected.weight));
+        assert!(close(found.value.loss, expected.value.loss) && close(found.value.weight, expected.value.weight));
     }
 }
 
 #[test]
 fn rows_may_come_in_pieces_of_different_data() {
     let _level = at_one_level();
-    let (first, second) = (data(100, 3), data(30, 3));
-    let (model, loss) = (model(&first), CrossEntropy::new());
-    let mut accumulator = Accumulator::new(&model, 2, 130, 100).unwrap();
-    let mut of = |parts: &[&Dataset<f64>]| {
-        accumulator.begin();
-        for part in parts {
-            let problem = Problem { model: &model, loss: &loss, data: part, targets: &part.targets() };
-            accumulator.add(&problem, RowIndex::Range { start: 0, len: part.rows() }, RowIndex::NONE);
-        }
-        accumulator.finish().clone()
-    };
-    let (a, b, both) = (of(&[&first]), of(&[&second]), of(&[&first, &second]));
-    let sum: Vec<f64> = a.gradient.iter().zip(&b.gradient).map(|(a, b)| a + b).collect();
-    assert_eq!((both.gradient, both.loss, both.weight), (sum, a.loss + b.loss, a.weight + b.weight));
+    for features in [3, 300] {
+        let (first, second) = (data(100, features), data(30, features));
+        let (model, loss) = (model(&first), CrossEntropy::new());
+        let of = |threads, parts: &[&Dataset<f64>]| {
+            let mut accumulator = Accumulator::new(&model, threads, 130, 100).unwrap();
+            accumulator.begin();
+            for part in parts {
+                let problem = Problem { model: &model, loss: &loss, data: part, targets: part.targets() };
+                accumulator.add(&problem, RowIndex::Range { start: 0, len: part.rows() }, RowIndex::NONE);
+            }
+            accumulator.finish().clone()
+        };
+        let (a, b, both) = (of(2, &[&first]), of(2, &[&second]), of(2, &[&first, &second]));
+        assert_same_bits(&both, &of(1, &[&first, &second]), "one thread");
+        // What was added in two shards is not associated in the same way.
+        let close = |a: f64, b: f64| (a - b).abs() <= 1e-12 * (1.0 + b.abs());
+        let sums = a.gradient.iter().zip(&b.gradient).map(|(a, b)| a + b);
+        assert!(both.gradient.iter().zip(sums).all(|(both, sum)| close(*both, sum)));
+        assert!(close(both.value.loss, a.value.loss + b.value.loss));
+        assert_eq!(both.value.weight, a.value.weight + b.value.weight);
+    }
 }
 
 #[test]
@@ -92,7 +99,7 @@ fn the_mean_loss_is_that_of_the_sums() {
     let data = data(5000, 3);
     let sums = sums(&data, 1);
     let mean = mean_loss(&model(&data), &CrossEntropy::new(), &data);
-    assert!((mean - sums.loss / sums.weight).abs() < 1e-12 * mean, "{mean}");
+    assert!((mean - sums.value.loss / sums.value.weight).abs() < 1e-12 * mean, "{mean}");
 }
 
 #[test]
@@ -101,10 +108,10 @@ fn one_row_is_a_batch_too() {
     let model = Linear::new(1, 1);
     let mut accumulator = Accumulator::new(&model, 2, 1, 1).unwrap();
     accumulator.begin();
-    let problem = Problem { model: &model, loss: &Mse, data: &data, targets: &data.targets() };
+    let problem = Problem { model: &model, loss: &Mse, data: &data, targets: data.targets() };
     accumulator.add(&problem, RowIndex::List(&[0]), RowIndex::NONE);
     let sums = accumulator.finish();
-    assert_eq!((sums.gradient.as_slice(), sums.loss, sums.weight), (&[-30.0, -10.0][..], 25.0, 1.0));
+    assert_eq!((sums.gradient.as_slice(), sums.value.loss, sums.value.weight), (&[-30.0, -10.0][..], 25.0, 1.0));
 }
 
 /// One output, no weights: forward, loss and backward in one pass.
@@ -119,7 +126,7 @@ fn one_output_has_the_sums_of_row_after_row_and_the_same_bits_on_any_threads() {
             let data = Dataset::with_values(x, y).unwrap();
             let model = Linear::new(features, 1).initialized(Init::Uniform { seed: 1 });
             let targets = data.targets();
-            let problem = Problem { model: &model, loss: &**loss, data: &data, targets: &targets };
+            let problem = Problem { model: &model, loss: &**loss, data: &data, targets };
             let order: Vec<u32> = (0..3).flat_map(|start| (start..rows as u32).step_by(3)).collect();
             for index in [RowIndex::List(&order), RowIndex::Range { start: 0, len: rows }] {
                 let sums = |threads| {
@@ -138,12 +145,12 @@ fn one_output_has_the_sums_of_row_after_row_and_the_same_bits_on_any_threads() {
                     model.forward_row(data.row(row), &mut logits);
                     let value = loss.weighted_row(&logits, &targets, row, &mut gradient);
                     model.backward_row(data.row(row), &gradient, &mut expected.gradient);
-                    expected.loss += value.loss;
-                    expected.weight += value.weight;
+                    expected.value.loss += value.loss;
+                    expected.value.weight += value.weight;
                 }
-                let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * expected.weight;
+                let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * expected.value.weight;
                 assert!(one.gradient.iter().zip(&expected.gradient).all(|(a, b)| close(*a, *b)));
-                assert!(close(one.loss, expected.loss) && one.weight == expected.weight);
+                assert!(close(one.value.loss, expected.value.loss) && one.value.weight == expected.value.weight);
             }
         }
     }
@@ -183,7 +190,7 @@ fn a_model_of_ones_own_goes_its_own_way() {
     let data = Dataset::with_values(ndarray::array![[1.0], [2.0]], ndarray::array![[3.0], [5.0]]).unwrap();
     let sums = |model: &dyn Model<f64>| {
         let mut accumulator = Accumulator::new(model, 1, 2, 2).unwrap();
-        let problem = Problem { model, loss: &Mse, data: &data, targets: &data.targets() };
+        let problem = Problem { model, loss: &Mse, data: &data, targets: data.targets() };
         accumulator.begin();
         accumulator.add(&problem, RowIndex::Range { start: 0, len: 2 }, RowIndex::NONE);
         accumulator.finish().gradient.clone()

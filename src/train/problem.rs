@@ -1,0 +1,134 @@
+//! Rows taken forward to their losses and back to sums, by one thread.
+
+use super::sums::{Sums, evenly, zeros};
+use crate::data::Dataset;
+use crate::kernels::{self, RowIndex, Rows};
+use crate::loss::{Loss, LossSum, Targets};
+use crate::model::Model;
+use crate::scalar::Scalar;
+
+/// Bytes of features that are read from memory once and then from the cache: a tile of rows goes forward and back before
+/// the next.
+const TILE_BYTES: usize = 64 * 1024;
+const TILE_ROWS: (usize, usize) = (16, 256);
+
+/// A model, its loss, and the rows they are applied to.
+pub(crate) struct Problem<'a, 't, T, M: ?Sized, L: ?Sized> {
+    pub model: &'a M,
+    pub loss: &'a L,
+    pub data: &'a Dataset<T>,
+    pub targets: Targets<'t, T>,
+}
+
+impl<T: Copy, M: ?Sized, L: ?Sized> Clone for Problem<'_, '_, T, M, L> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Copy, M: ?Sized, L: ?Sized> Copy for Problem<'_, '_, T, M, L> {}
+
+impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M, L> {
+    pub fn rows<'b>(&'b self, index: RowIndex<'b>, ahead: RowIndex<'b>) -> Rows<'b, T> {
+        let features = self.data.features();
+        Rows::new(features.to_slice().expect("kept in standard layout"), features.ncols(), index).ahead(ahead)
+    }
+
+    /// Adds the gradient of rows of a linear model with one output, and returns the sum of their losses, where that is
+    /// done in one pass.
+    fn one_output(&self, index: RowIndex<'_>, ahead: RowIndex<'_>, gradient: &mut [T]) -> Option<f64> {
+        if self.model.outputs() != 1 {
+            return None;
+        }
+        let (loss, targets) = (self.loss.output_loss()?, self.targets.unweighted_values()?);
+        // A layer that is not all there is goes the long way.
+        let layer = self.model.linear_layer()?;
+        let [weight, bias] = layer;
+        if weight.len() != self.model.inputs() || weight.len() + bias.len() != gradient.len() {
+            return None;
+        }
+        let gradient = gradient.split_at_mut(self.model.inputs()).into();
+        Some(kernels::linear_loss(&self.rows(index, ahead), layer, targets, loss, gradient))
+    }
+}
+
+/// One thread's room to work in.
+#[derive(Debug)]
+pub(super) struct Scratch<T> {
+    /// `[tile, outputs]`.
+    logits: Vec<T>,
+    output_gradient: Vec<T>,
+    /// Rows of a tile.
+    tile: usize,
+    outputs: usize,
+}
+
+impl<T: Scalar> Scratch<T> {
+    pub fn new(inputs: usize, outputs: usize) -> Self {
+        let row_bytes = (inputs * size_of::<T>()).max(1);
+        let tile = (TILE_BYTES / row_bytes).clamp(TILE_ROWS.0, TILE_ROWS.1);
+        let room = || zeros(tile * outputs);
+        Scratch { logits: room(), output_gradient: room(), tile, outputs }
+    }
+
+    /// Adds rows to sums, and asks memory for those ahead.
+    pub fn add_rows<M, L>(
+        &mut self,
+        problem: &Problem<'_, '_, T, M, L>,
+        rows: RowIndex<'_>,
+        ahead: RowIndex<'_>,
+        sums: &mut Sums<T>,
+    ) where
+        M: Model<T> + ?Sized,
+        L: Loss<T> + ?Sized,
+    {
+        if let Some(loss) = problem.one_output(rows, ahead, &mut sums.gradient) {
+            *sums.value += LossSum { loss, weight: rows.len() as f64 };
+            return;
+        }
+        let Sums { value, gradient } = sums;
+        let tile = evenly(rows.len(), self.tile);
+        self.each_tile(problem, rows, ahead, tile, |input, output_gradient, tile| {
+            problem.model.backward_rows(input, output_gradient, gradient);
+            **value += tile;
+        });
+    }
+
+    /// The loss of rows, with nothing but the forward pass.
+    pub fn loss_of<M, L>(&mut self, problem: &Problem<'_, '_, T, M, L>, rows: RowIndex<'_>) -> LossSum
+    where
+        M: Model<T> + ?Sized,
+        L: Loss<T> + ?Sized,
+    {
+        let mut sum = LossSum::default();
+        self.each_tile(problem, rows, RowIndex::NONE, self.tile, |_, _, tile| sum += tile);
+        sum
+    }
+
+    /// Takes rows forward to their losses, `tile` at a time, and hands on each tile, what comes back to its outputs, and
+    /// its loss. `ahead` are the rows after these.
+    fn each_tile<M, L>(
+        &mut self,
+        problem: &Problem<'_, '_, T, M, L>,
+        rows: RowIndex<'_>,
+        ahead: RowIndex<'_>,
+        tile: usize,
+        mut f: impl FnMut(&Rows<'_, T>, &[T], LossSum),
+    ) where
+        M: Model<T> + ?Sized,
+        L: Loss<T> + ?Sized,
+    {
+        let mut place = 0;
+        while place < rows.len() {
+            let now = rows.part(place, place + tile);
+            place += now.len();
+            let next = rows.part(place, place + tile);
+            let input = problem.rows(now, if next.is_empty() { ahead } else { next });
+            let logits = &mut self.logits[..now.len() * self.outputs];
+            let output_gradient = &mut self.output_gradient[..now.len() * self.outputs];
+            problem.model.forward_rows(&input, logits);
+            let value = problem.loss.weighted_rows(logits, &problem.targets, now, output_gradient);
+            f(&input, output_gradient, value);
+        }
+    }
+}
