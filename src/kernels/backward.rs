@@ -17,15 +17,41 @@ pub fn linear_backward<T: Element>(
     weight_gradient: &mut [T],
     bias_gradient: &mut [T],
 ) {
-    let width = rows.width();
-    if rows.is_empty() {
-        return;
+    if !rows.is_empty() {
+        backward(rows, output_gradient, weight_gradient, bias_gradient, false);
     }
-    let each = output_gradient.len() / rows.len();
+}
+
+/// Writes the sum of the rows' gradients over what the gradients hold: to the last bit what [`linear_backward`] adds to
+/// zeros, without their being read.
+///
+/// # Panics
+/// If the lengths do not fit each other.
+pub fn linear_backward_anew<T: Element>(
+    rows: &Rows<'_, T>,
+    output_gradient: &[T],
+    weight_gradient: &mut [T],
+    bias_gradient: &mut [T],
+) {
+    bias_gradient.fill(T::zero());
+    if rows.is_empty() {
+        return weight_gradient.fill(T::zero());
+    }
+    backward(rows, output_gradient, weight_gradient, bias_gradient, true);
+}
+
+fn backward<T: Element>(
+    rows: &Rows<'_, T>,
+    output_gradient: &[T],
+    weight_gradient: &mut [T],
+    bias_gradient: &mut [T],
+    anew: bool,
+) {
+    let (width, each) = (rows.width(), output_gradient.len() / rows.len());
     assert!(output_gradient.len() == each * rows.len(), "a gradient for each row's outputs");
     assert!(Some(weight_gradient.len()) == each.checked_mul(width), "a gradient that fits rows and outputs");
     assert!(bias_gradient.is_empty() || bias_gradient.len() == each, "a bias for each output");
-    T::run_backward(Backward { rows, output_gradient, weight_gradient, bias_gradient, each });
+    T::run_backward(Backward { rows, output_gradient, weight_gradient, bias_gradient, each, anew });
 }
 
 pub struct Backward<'a, T> {
@@ -35,6 +61,8 @@ pub struct Backward<'a, T> {
     bias_gradient: &'a mut [T],
     /// Outputs of a row.
     each: usize,
+    /// Whether the weight's gradient is written over.
+    anew: bool,
 }
 
 /// Rows whose addresses are looked up at once.
@@ -50,7 +78,8 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
             && self.rows.width() == 1
             && let Some(column) = self.rows.contiguous()
         {
-            self.weight_gradient[0] += dot_lanes::<V>(column, self.output_gradient);
+            let before = if self.anew { T::zero() } else { self.weight_gradient[0] };
+            self.weight_gradient[0] = before + dot_lanes::<V>(column, self.output_gradient);
             return;
         }
         let width = self.rows.width();
@@ -67,6 +96,7 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
                 width,
                 output_gradient: &self.output_gradient[place * self.each..(place + count) * self.each],
                 each: self.each,
+                anew: self.anew && place == 0,
             };
             let mut first = 0;
             while first < self.each {
@@ -101,6 +131,8 @@ pub(super) struct Block<'a, T> {
     /// `[rows, each]`.
     pub output_gradient: &'a [T],
     pub each: usize,
+    /// Whether the gradient is written over.
+    pub anew: bool,
 }
 
 impl<T: Element> Block<'_, T> {
@@ -179,9 +211,11 @@ impl<T: Element> Block<'_, T> {
         last: usize,
     ) {
         let mut sums = [[V::splat(T::zero()); VECTORS]; OUTPUTS];
-        for (k, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller says that the strip is there.
-            unsafe { load_strip(gradient.add(k * self.width + column), last, sums) };
+        if !self.anew {
+            for (k, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: the caller says that the strip is there.
+                unsafe { load_strip(gradient.add(k * self.width + column), last, sums) };
+            }
         }
         let rows = self.inputs.iter().zip(self.next).zip(self.output_gradient.chunks_exact(self.each));
         for (r, ((&input, next), gradients)) in rows.enumerate() {
@@ -280,6 +314,12 @@ mod tests {
         let list: Vec<u32> = (0..count as u32).map(|i| (i * 7 + 3) % 80).collect();
         for index in [RowIndex::List(&list), RowIndex::Range { start: 2, len: count }] {
             let rows = Rows::new(&matrix, width, index);
+            let (mut weight, mut bias) = (vec![T::zero(); start.len()], vec![T::zero(); outputs]);
+            linear_backward(&rows, &output_gradient, &mut weight, &mut bias);
+            let (mut weight_anew, mut bias_anew) = (start.clone(), bias_start.clone());
+            linear_backward_anew(&rows, &output_gradient, &mut weight_anew, &mut bias_anew);
+            assert_eq!((weight_anew, bias_anew), (weight, bias));
+
             let (mut weight, mut bias) = (start.clone(), bias_start.clone());
             linear_backward(&rows, &output_gradient, &mut weight, &mut bias);
             for k in 0..outputs {
@@ -300,5 +340,7 @@ mod tests {
         let rows = Rows::new(&[1.0, 2.0, 3.0, 4.0], 2, RowIndex::Range { start: 0, len: 2 });
         linear_backward(&rows, &[1.0, 10.0], &mut weight, &mut []);
         assert_eq!(weight, [31.0, 42.0]);
+        linear_backward_anew(&Rows::new(&[], 2, RowIndex::NONE), &[], &mut weight, &mut []);
+        assert_eq!(weight, [0.0; 2]);
     }
 }

@@ -103,6 +103,7 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
                 width,
                 output_gradient: &gradient[..count],
                 each: 1,
+                anew: false,
             };
             // SAFETY: `Rows::new` has found each row's numbers to be there, and `linear_loss` the gradient's.
             unsafe { block.add_output::<V>(0, self.weight_gradient) };

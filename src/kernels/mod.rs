@@ -22,7 +22,7 @@ pub(crate) mod test_levels;
 mod update;
 mod vector;
 
-pub use backward::linear_backward;
+pub use backward::{linear_backward, linear_backward_anew};
 pub use element::Element;
 pub use forward::linear_forward;
 pub use level::Level;

@@ -142,6 +142,11 @@ impl<T: Scalar> Model<T> for Linear<T> {
         kernels::linear_backward(rows, output_gradient, weight, bias);
     }
 
+    fn backward_rows_anew(&self, rows: &Rows<'_, T>, output_gradient: &[T], gradient: &mut [T]) {
+        let (weight, bias) = gradient.split_at_mut(self.inputs * self.outputs);
+        kernels::linear_backward_anew(rows, output_gradient, weight, bias);
+    }
+
     fn in_f64(&self) -> Option<Box<dyn Model<f64>>> {
         let parameters = self.parameters.iter().map(Parameter::in_f64).collect();
         Some(Box::new(Linear { parameters, inputs: self.inputs, outputs: self.outputs }))

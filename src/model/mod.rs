@@ -51,6 +51,13 @@ pub trait Model<T: Scalar>: Send + Sync {
         }
     }
 
+    /// Writes the gradient of all parameters, summed over these rows, over `gradient`, one parameter after another. Default:
+    /// zeros, and [`backward_rows`](Model::backward_rows).
+    fn backward_rows_anew(&self, rows: &Rows<'_, T>, output_gradient: &[T], gradient: &mut [T]) {
+        gradient.fill(T::zero());
+        self.backward_rows(rows, output_gradient, gradient);
+    }
+
     /// The outputs of a batch, `[rows, outputs]`. `inputs` is `[rows, inputs]`.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::scalar::Scalar;
 
 /// Bytes of features that are read from memory once and then from the cache: a tile of rows goes forward and back before
 /// the next.
-const TILE_BYTES: usize = 64 * 1024;
+const TILE_BYTES: usize = 256 * 1024;
 const TILE_ROWS: (usize, usize) = (16, 256);
 
 /// A model, its loss, and the rows they are applied to.
@@ -34,8 +34,8 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M,
         Rows::new(features.to_slice().expect("kept in standard layout"), features.ncols(), index).ahead(ahead)
     }
 
-    /// Adds the gradient of rows of a linear model with one output, and returns the sum of their losses, where that is
-    /// done in one pass.
+    /// Writes the gradient of rows of a linear model with one output over `gradient`, and returns the sum of their losses,
+    /// where that is done in one pass.
     fn one_output(&self, index: RowIndex<'_>, ahead: RowIndex<'_>, gradient: &mut [T]) -> Option<f64> {
         if self.model.outputs() != 1 {
             return None;
@@ -47,6 +47,7 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M,
         if weight.len() != self.model.inputs() || weight.len() + bias.len() != gradient.len() {
             return None;
         }
+        gradient.fill(T::zero());
         let gradient = gradient.split_at_mut(self.model.inputs()).into();
         Some(kernels::linear_loss(&self.rows(index, ahead), layer, targets, loss, gradient))
     }
@@ -71,8 +72,8 @@ impl<T: Scalar> Scratch<T> {
         Scratch { logits: room(), output_gradient: room(), tile, outputs }
     }
 
-    /// Adds rows to sums, and asks memory for those ahead.
-    pub fn add_rows<M, L>(
+    /// Writes what rows add up to over `sums`, and asks memory for those ahead.
+    pub fn sum_rows<M, L>(
         &mut self,
         problem: &Problem<'_, '_, T, M, L>,
         rows: RowIndex<'_>,
@@ -82,16 +83,22 @@ impl<T: Scalar> Scratch<T> {
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
     {
-        if let Some(loss) = problem.one_output(rows, ahead, &mut sums.gradient) {
-            *sums.value += LossSum { loss, weight: rows.len() as f64 };
+        let Sums { value, gradient } = sums;
+        if let Some(loss) = problem.one_output(rows, ahead, gradient) {
+            **value = LossSum { loss, weight: rows.len() as f64 };
             return;
         }
-        let Sums { value, gradient } = sums;
+        let (mut sum, mut anew) = (LossSum::default(), true);
         let tile = evenly(rows.len(), self.tile);
         self.each_tile(problem, rows, ahead, tile, |input, output_gradient, tile| {
-            problem.model.backward_rows(input, output_gradient, gradient);
-            **value += tile;
+            if std::mem::take(&mut anew) {
+                problem.model.backward_rows_anew(input, output_gradient, gradient);
+            } else {
+                problem.model.backward_rows(input, output_gradient, gradient);
+            }
+            sum += tile;
         });
+        **value = sum;
     }
 
     /// The loss of rows, with nothing but the forward pass.

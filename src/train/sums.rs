@@ -125,9 +125,8 @@ impl<T: Scalar> Accumulator<T> {
         let work = rows.len() * parameters;
         if rows.len() <= shard && self.empty {
             // The only shard: its sums are the total.
-            self.total.clear();
             self.empty = false;
-            return self.scratch[0].add_rows(problem, rows, ahead, &mut self.total);
+            return self.scratch[0].sum_rows(problem, rows, ahead, &mut self.total);
         }
         let round = self.shards.len() * shard;
         let mut place = 0;
@@ -142,7 +141,6 @@ impl<T: Scalar> Accumulator<T> {
             self.team.share(&mut self.scratch[..threads], shards, &move |scratch, first, shards| {
                 let last = first + shards.len();
                 for (index, sums) in (first..).zip(shards) {
-                    sums.clear();
                     let own = now.part(index * shard, (index + 1) * shard);
                     // Each thread knows which it takes next.
                     let next = if index + 1 < last {
@@ -150,7 +148,7 @@ impl<T: Scalar> Accumulator<T> {
                     } else {
                         ahead.part(first * shard, (first + 1) * shard)
                     };
-                    scratch.add_rows(&problem, own, next, sums);
+                    scratch.sum_rows(&problem, own, next, sums);
                 }
             });
             for sums in &mut self.shards[..count] {
