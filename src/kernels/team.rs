@@ -175,9 +175,11 @@ impl Team {
         self.pieces += 1;
         // Sequentially consistent, as is a helper's going to sleep: one of the two sees what the other did.
         shared.call.piece.store(Piece { number: self.pieces, called }.pack(), Ordering::SeqCst);
+        let mut woken = false;
         for (asleep, helper) in shared.asleep.iter().zip(&self.helpers).take(called) {
             if asleep.load(Ordering::SeqCst) {
                 helper.thread().unpark();
+                woken = true;
             }
         }
         let mut late = false;
@@ -185,10 +187,12 @@ impl Team {
             let _finish = Finish { shared, piece: self.pieces, called, late: &mut late };
             work(0);
         }
-        if brief && late {
+        // A helper that had to be woken has an excuse, and is awake for the next piece: were it left alone for longer than
+        // it stays awake, it would be late again, and so for ever.
+        if brief && late && !woken {
             self.alone = self.next_alone;
             self.next_alone = (self.next_alone * 2).min(MOST_ALONE);
-        } else if brief && self.next_alone > FEWEST_ALONE {
+        } else if brief && !late && self.next_alone > FEWEST_ALONE {
             // Trust comes back slowly.
             self.next_alone -= 1;
         }
@@ -459,6 +463,13 @@ mod tests {
         team.run(2, &late);
         let alone = (0..FEWEST_ALONE + 9).take_while(|_| !team.is_worth_calling()).count();
         assert_eq!(alone, FEWEST_ALONE - 1);
+        // A helper that was asleep, and is awake now, is called on at once.
+        while !team.shared.asleep[0].load(Ordering::Relaxed) {
+            thread::sleep(std::time::Duration::from_millis(1));
+        }
+        while !team.is_worth_calling() {}
+        team.run(2, &late);
+        assert!(team.is_worth_calling());
         // A large piece, for which nobody asked, says nothing.
         let mut team = Team::new(2).unwrap();
         team.run(2, &late);
