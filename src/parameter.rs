@@ -3,7 +3,7 @@
 use ndarray::{Array, ArrayViewD, Dimension, IxDyn};
 
 use crate::error::{Error, Result};
-use crate::kernels;
+use crate::kernels::{self, Apart};
 use crate::scalar::Scalar;
 
 /// What a gradient holds, as far as stepping with it goes.
@@ -98,11 +98,18 @@ pub struct Parameter<T> {
     /// Row by row.
     value: Vec<T>,
     gradient: Vec<T>,
+    /// Apart from where the value lies: each step writes in the book, and other threads read the value.
+    book: Apart<Book>,
+    frozen: bool,
+    decays: bool,
+}
+
+/// What is known of the gradient.
+#[derive(Debug, Clone, Copy, Default)]
+struct Book {
     ledger: Ledger,
     /// Passes that `zero_grad` has thrown away since the last step.
     thrown_away: u64,
-    frozen: bool,
-    decays: bool,
 }
 
 impl<T: Scalar> Parameter<T> {
@@ -113,16 +120,7 @@ impl<T: Scalar> Parameter<T> {
         let shape = value.shape().to_vec();
         let value = value.into_iter().collect::<Vec<T>>();
         let gradient = vec![T::zero(); value.len()];
-        Parameter {
-            name: name.into(),
-            shape,
-            value,
-            gradient,
-            ledger: Ledger::Empty,
-            thrown_away: 0,
-            frozen: false,
-            decays: true,
-        }
+        Parameter { name: name.into(), shape, value, gradient, book: Apart::default(), frozen: false, decays: true }
     }
 
     /// Leaves this parameter out of weight decay. Default: weight decay applies.
@@ -138,8 +136,7 @@ impl<T: Scalar> Parameter<T> {
             shape: self.shape.clone(),
             value: self.value.iter().map(|value| value.as_f64()).collect(),
             gradient: vec![0.0; self.len()],
-            thrown_away: 0,
-            ledger: Ledger::Empty,
+            book: Apart::default(),
             frozen: self.frozen,
             decays: self.decays,
         }
@@ -222,7 +219,7 @@ impl<T: Scalar> Parameter<T> {
 
     /// What the gradient holds.
     pub fn ledger(&self) -> Ledger {
-        self.ledger
+        self.book.ledger
     }
 
     /// Adds one backward pass's gradient, row by row, to what is there. A frozen parameter ignores it.
@@ -233,7 +230,7 @@ impl<T: Scalar> Parameter<T> {
         self.check_length(gradient)?;
         if !self.frozen {
             kernels::add(self.values_and_gradients_mut().1, gradient);
-            self.ledger = self.ledger.after_backward();
+            self.book.ledger = self.book.ledger.after_backward();
         }
         Ok(())
     }
@@ -247,8 +244,8 @@ impl<T: Scalar> Parameter<T> {
         self.check_length(sum)?;
         if !self.frozen {
             kernels::quotient(self.values_and_gradients_mut().1, sum, divisor);
-            self.thrown_away += self.ledger.unstepped_passes();
-            self.ledger = Ledger::Empty.after_backward();
+            self.book.thrown_away += self.book.ledger.unstepped_passes();
+            self.book.ledger = Ledger::Empty.after_backward();
         }
         Ok(())
     }
@@ -267,31 +264,31 @@ impl<T: Scalar> Parameter<T> {
     /// what is thrown away on purpose goes by [`discard_grad`](Parameter::discard_grad).
     pub fn zero_grad(&mut self) -> u64 {
         let thrown_away = self.discard_grad();
-        self.thrown_away += thrown_away;
+        self.book.thrown_away += thrown_away;
         thrown_away
     }
 
     /// Backward passes that `zero_grad` has thrown away since the last step without one having used them.
     pub fn thrown_away(&self) -> u64 {
-        self.thrown_away
+        self.book.thrown_away
     }
 
     /// Sets the gradient to zero and the ledger to `Empty`, and throws a window away on purpose: no step warns of it.
     ///
     /// Returns how many backward passes were thrown away without a step having used them.
     pub fn discard_grad(&mut self) -> u64 {
-        if self.ledger != Ledger::Empty {
+        if self.book.ledger != Ledger::Empty {
             self.gradient.fill(T::zero());
         }
-        let thrown_away = self.ledger.unstepped_passes();
-        self.ledger = Ledger::Empty;
+        let thrown_away = self.book.ledger.unstepped_passes();
+        self.book.ledger = Ledger::Empty;
         thrown_away
     }
 
     /// Notes that step number `step` has used the gradient. Optimizers call this.
     pub fn mark_spent(&mut self, step: u64) {
-        self.ledger = Ledger::Spent { step };
-        self.thrown_away = 0;
+        self.book.ledger = Ledger::Spent { step };
+        self.book.thrown_away = 0;
     }
 }
 

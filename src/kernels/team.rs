@@ -141,9 +141,9 @@ impl Team {
         let (threads, count) = (states.len(), pieces.len());
         assert!(threads <= self.threads(), "{threads} states for {} threads", self.threads());
         let (states, pieces) = (Parts(states.as_mut_ptr()), Parts(pieces.as_mut_ptr()));
-        let first = |thread: usize| (thread * count).div_ceil(threads);
-        self.run(threads, &|thread| {
-            let (from, to) = (first(thread), first(thread + 1));
+        // All that the helpers need is in one place: looking up where it is would take as long as a small piece.
+        self.run(threads, &move |thread| {
+            let [from, to] = [thread, thread + 1].map(|thread| (thread * count).div_ceil(threads));
             // SAFETY: `run` gives each thread another number, of which each has a state and pieces of its own, within the
             // slices; those are borrowed until it returns.
             let (state, pieces) =
