@@ -98,7 +98,7 @@ pub struct Parameter<T> {
     /// Row by row.
     value: Vec<T>,
     gradient: Vec<T>,
-    /// Apart from where the value lies: each step writes in the book, and other threads read the value.
+    /// On lines of its own: each step writes in it, and the pointer to the value is read by other threads.
     book: Apart<Book>,
     frozen: bool,
     decays: bool,

@@ -153,7 +153,7 @@ impl<T: Scalar> Dataset<T> {
         Ok(Dataset { features, targets, weights, feature_names, target_name, origin })
     }
 
-    /// The rows' memory, to use again.
+    /// The rows' memory, to be cleared and used again: what it holds means nothing.
     pub(crate) fn into_encoded(self) -> EncodedRows<T> {
         EncodedRows {
             features: self.features.into_raw_vec_and_offset().0,
@@ -263,10 +263,22 @@ impl<T: Scalar> Dataset<T> {
 }
 
 /// A matrix of zeros, `[rows, columns]`, to be filled with features: it lies where training reads it fastest, in large
-/// pages of memory as far as the system grants them, and beginning with a cache line.
+/// pages of memory as far as the system grants them, and beginning with a cache line. A clone of it may lie anywhere.
+///
+/// ```
+/// use gradus::data::zero_matrix;
+///
+/// let mut features = zero_matrix::<f32>(1000, 16);
+/// features.indexed_iter_mut().for_each(|((row, column), x)| *x = (row * column) as f32);
+/// let data = gradus::Dataset::with_classes(features, (0..1000).map(|row| row % 3).collect())?;
+/// # assert_eq!(data.row(2)[3], 6.0);
+/// # Ok::<(), gradus::Error>(())
+/// ```
+///
+/// The vector within begins a few numbers before the matrix: `into_raw_vec_and_offset` says how many.
 ///
 /// # Panics
-/// If there are more numbers than memory can hold.
+/// If `rows * columns` overflows.
 pub fn zero_matrix<T: Scalar>(rows: usize, columns: usize) -> Array2<T> {
     let count = rows.checked_mul(columns).expect("a matrix that memory can hold");
     let (zeros, first) = kernels::aligned_zeros(count);
@@ -315,6 +327,18 @@ mod tests {
         let part = data.select(&[2, 0]);
         assert_eq!((part.row(0), part.weight(0), part.targets().row(0)), (&[3.0][..], 3.0, Target::Class(2)));
         assert_eq!(part.place(0).unwrap().to_string(), "a.csv:5");
+    }
+
+    #[test]
+    fn a_zero_matrix_has_its_shape_and_keeps_its_place_in_a_data_set() {
+        for (rows, columns) in [(0, 3), (3, 0), (1, 1), (70, 33)] {
+            let matrix = zero_matrix::<f32>(rows, columns);
+            assert_eq!(matrix, Array2::<f32>::zeros((rows, columns)));
+            if rows > 0 {
+                let data = Dataset::with_classes(matrix, vec![0; rows]).unwrap();
+                assert!(columns == 0 || data.all_features().as_ptr().addr().is_multiple_of(64));
+            }
+        }
     }
 
     #[test]

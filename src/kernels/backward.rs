@@ -10,7 +10,7 @@ use super::vector::{dot_lanes, sum_lanes};
 /// `output_gradient` is `[rows, outputs]`.
 ///
 /// # Panics
-/// If the lengths do not fit each other.
+/// If there are rows, and the lengths do not fit each other.
 pub fn linear_backward<T: Element>(
     rows: &Rows<'_, T>,
     output_gradient: &[T],
@@ -26,16 +26,16 @@ pub fn linear_backward<T: Element>(
 /// zeros, without their being read.
 ///
 /// # Panics
-/// If the lengths do not fit each other.
+/// If there are rows, and the lengths do not fit each other.
 pub fn linear_backward_anew<T: Element>(
     rows: &Rows<'_, T>,
     output_gradient: &[T],
     weight_gradient: &mut [T],
     bias_gradient: &mut [T],
 ) {
-    bias_gradient.fill(T::zero());
     if rows.is_empty() {
-        return weight_gradient.fill(T::zero());
+        weight_gradient.fill(T::zero());
+        return bias_gradient.fill(T::zero());
     }
     backward(rows, output_gradient, weight_gradient, bias_gradient, true);
 }
@@ -51,6 +51,9 @@ fn backward<T: Element>(
     assert!(output_gradient.len() == each * rows.len(), "a gradient for each row's outputs");
     assert!(Some(weight_gradient.len()) == each.checked_mul(width), "a gradient that fits rows and outputs");
     assert!(bias_gradient.is_empty() || bias_gradient.len() == each, "a bias for each output");
+    if anew {
+        bias_gradient.fill(T::zero());
+    }
     T::run_backward(Backward { rows, output_gradient, weight_gradient, bias_gradient, each, anew });
 }
 
@@ -294,7 +297,7 @@ mod tests {
     #[test]
     fn every_level_adds_the_rank_one_updates_on_odd_shapes() {
         on_every_level(|| {
-            let widths = [1, 2, 3, 8, 17, 31, 64, 100, 129, 130, 200];
+            let widths = [0, 1, 2, 3, 8, 17, 31, 64, 100, 129, 130, 200];
             for width in widths {
                 for outputs in [1, 2, 3, 4, 5, 7, 10, 13] {
                     for count in [1, 5, 64, 67] {

@@ -47,6 +47,10 @@ const MOST_ROWS: usize = 64;
 /// The fewest, as many as share a register of losses: rows of more than 1 KiB come back from the next cache.
 const FEWEST_ROWS: usize = 16;
 
+/// The bytes of the rows between one that is read and one that is fetched meanwhile: more would leave the cache again
+/// before they are read.
+const AHEAD_BYTES: usize = 256 * 1024;
+
 /// Rows of one column whose losses are added up before they become double: so few keep the precision of their terms.
 const PIECE: usize = 1024;
 
@@ -64,6 +68,7 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
         }
         let (rows, width) = (self.rows, self.rows.width());
         let block = (BLOCK_BYTES / (width * size_of::<T>()).max(1)).clamp(FEWEST_ROWS, MOST_ROWS) / GROUP * GROUP;
+        let ahead_rows = rows.len().min((AHEAD_BYTES / (width * size_of::<T>()).max(1)).max(block));
         let bias = self.bias.first().copied().unwrap_or(T::zero());
         let mut outputs = [T::zero(); MOST_ROWS];
         let mut gradient = [T::zero(); MOST_ROWS];
@@ -73,7 +78,7 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
         while place < rows.len() {
             let count = (rows.len() - place).min(block);
             rows.addresses(place, &mut inputs[..count]);
-            rows.rows_ahead(place, rows.len(), &mut ahead[..count]);
+            rows.rows_ahead(place, ahead_rows, &mut ahead[..count]);
             for (next, &row) in next.iter_mut().zip(&ahead[..count]) {
                 *next = rows.address(row);
                 prefetch(self.targets.as_ptr().wrapping_add(row));

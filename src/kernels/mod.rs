@@ -3,6 +3,7 @@
 //! Every kernel adds in a fixed order, so that its result does not depend on who calls it or when. Which instructions it
 //! uses is picked at run time ([`Level`]), once for many rows: between levels results differ by rounding.
 
+mod apart;
 mod backward;
 mod element;
 mod exponential;
@@ -14,6 +15,7 @@ mod level;
 mod linear_loss;
 mod losses;
 mod pages;
+mod processor;
 mod rows;
 mod softmax;
 mod team;
@@ -22,6 +24,7 @@ pub(crate) mod test_levels;
 mod update;
 mod vector;
 
+pub(crate) use apart::Apart;
 pub use backward::{linear_backward, linear_backward_anew};
 pub use element::Element;
 pub use forward::linear_forward;
@@ -31,6 +34,6 @@ pub use losses::{OutputLoss, output_loss, softmax_cross_entropy};
 pub(crate) use pages::{aligned_zeros, prefer_large_pages};
 pub use rows::{RowIndex, Rows};
 pub use softmax::{log_sum_exp, sigmoid, softmax, softplus};
-pub use team::{Apart, Team};
+pub use team::Team;
 pub use update::{SgdUpdate, clamp, sgd_update};
 pub use vector::{add, add_scaled, divide, dot, quotient, scale, sum_of_squared_sums, sum_of_squares};

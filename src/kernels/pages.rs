@@ -3,16 +3,16 @@
 //! they fill.
 
 use super::element::Element;
+use super::rows::LINE;
 
 /// Bytes from which it pays to ask.
 const LARGE: usize = 8 << 20;
 
-/// The bytes of a large page, and of a cache line.
+/// The bytes of a large page.
 const PAGE: usize = 2 << 20;
-const LINE: usize = 64;
 
-/// So many zeros, after a few more: they begin at the place that is returned, with a cache line. As far as they have not
-/// been written to, large pages are asked for.
+/// So many zeros, after a few more: they begin at the place that is returned, with a cache line. Large pages are asked for;
+/// the system hands out zeros untouched, so that it can still grant them.
 pub fn aligned_zeros<T: Element>(count: usize) -> (Vec<T>, usize) {
     let mut zeros = vec![T::zero(); count + LINE / size_of::<T>()];
     prefer_large_pages(&mut zeros);

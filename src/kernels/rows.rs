@@ -153,7 +153,7 @@ impl<'a, T> Rows<'a, T> {
     #[inline(always)]
     pub(super) fn addresses(&self, place: usize, addresses: &mut [*const T]) {
         let rows = self.index.part(place, place + addresses.len());
-        debug_assert_eq!(rows.len(), addresses.len());
+        assert_eq!(rows.len(), addresses.len(), "so many rows from there on");
         rows.each(|r, row| addresses[r] = self.address(row));
     }
 
@@ -179,10 +179,13 @@ impl<'a, T> Rows<'a, T> {
     }
 }
 
+/// The bytes of a cache line.
+pub(super) const LINE: usize = 64;
+
 /// The numbers of a cache line.
 #[inline(always)]
 pub(super) const fn per_line<T>() -> usize {
-    64 / size_of::<T>()
+    LINE / size_of::<T>()
 }
 
 /// Rows of a group whose lines are fetched on the way forward; those of the others are on the way back, so that memory is

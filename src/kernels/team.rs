@@ -4,12 +4,14 @@
 //! for the next piece for a moment before they go to sleep.
 
 use std::cell::UnsafeCell;
-use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+
+use super::apart::Apart;
+use super::processor::{NOWHERE, leave, processor};
 
 /// Looks at a flag between which a thread pauses, before it lets others run.
 const SPINS: usize = 2_000;
@@ -26,14 +28,43 @@ const MOST_ALONE: usize = 1 << 16;
 pub struct Team {
     shared: Arc<Shared>,
     helpers: Vec<JoinHandle<()>>,
-    /// Small pieces that the caller does alone before it calls on the helpers again.
-    alone: usize,
-    /// How many those will be the next time a helper is late.
-    next_alone: usize,
+    trust: Trust,
     /// Whether the piece to come is a small one.
     brief: bool,
     /// The pieces so far.
     pieces: u64,
+}
+
+/// Whether helpers come in time for small pieces, as far as experience goes.
+#[derive(Debug)]
+struct Trust {
+    /// Small pieces that the caller does alone before it calls on the helpers again.
+    alone: usize,
+    /// How many those will be the next time a helper is late.
+    next_alone: usize,
+}
+
+impl Trust {
+    const NEW: Trust = Trust { alone: 0, next_alone: FEWEST_ALONE };
+
+    /// Whether the next small piece is one to call on the helpers for.
+    fn calls(&mut self) -> bool {
+        self.alone = self.alone.saturating_sub(1);
+        self.alone == 0
+    }
+
+    /// Takes note of how a small piece went: whether a helper was late, and whether one had to be woken.
+    fn learn(&mut self, late: bool, woken: bool) {
+        // One that had to be woken has an excuse, and is awake for the next piece: were it left alone for longer than it
+        // stays awake, it would be late again, and so for ever.
+        if late && !woken {
+            self.alone = self.next_alone;
+            self.next_alone = (self.next_alone * 2).min(MOST_ALONE);
+        } else if !late {
+            // Trust comes back slowly.
+            self.next_alone = FEWEST_ALONE.max(self.next_alone - 1);
+        }
+    }
 }
 
 /// A piece of work: called with the number of the thread's share.
@@ -49,25 +80,6 @@ struct Shared {
     crowded: AtomicI32,
     panicked: AtomicBool,
     over: AtomicBool,
-}
-
-/// On cache lines of its own, so that one thread's writing does not disturb another's reading or writing of something else.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(align(128))]
-pub struct Apart<T>(pub T);
-
-impl<T> Deref for Apart<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for Apart<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
-    }
 }
 
 /// What the caller tells the helpers, together on a cache line: they learn both at once.
@@ -103,8 +115,7 @@ impl Team {
             panicked: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
-        let mut team =
-            Team { shared, helpers: Vec::new(), alone: 0, next_alone: FEWEST_ALONE, brief: false, pieces: 0 };
+        let mut team = Team { shared, helpers: Vec::new(), trust: Trust::NEW, brief: false, pieces: 0 };
         for helper in 0..helpers {
             let shared = Arc::clone(&team.shared);
             let name = format!("gradus-{}", helper + 1);
@@ -122,8 +133,7 @@ impl Team {
     /// processors they come late, and the caller is faster alone: for a time, and a longer one each time they are late
     /// again.
     pub fn is_worth_calling(&mut self) -> bool {
-        self.alone = self.alone.saturating_sub(1);
-        self.brief = self.alone == 0;
+        self.brief = self.trust.calls();
         self.brief
     }
 
@@ -131,7 +141,7 @@ impl Team {
     /// gets both, and the number of the first piece. There may be at most as many states as threads.
     ///
     /// # Panics
-    /// If `work` does, or there are more states than threads.
+    /// If `work` does, or there is no state, or more of them than threads.
     pub fn share<S: Send, P: Send>(
         &mut self,
         states: &mut [S],
@@ -139,9 +149,8 @@ impl Team {
         work: &(impl Fn(&mut S, usize, &mut [P]) + Sync),
     ) {
         let (threads, count) = (states.len(), pieces.len());
-        assert!(threads <= self.threads(), "{threads} states for {} threads", self.threads());
+        assert!((1..=self.threads()).contains(&threads), "{threads} states for {} threads", self.threads());
         let (states, pieces) = (Parts(states.as_mut_ptr()), Parts(pieces.as_mut_ptr()));
-        // All that the helpers need is in one place: looking up where it is would take as long as a small piece.
         self.run(threads, &move |thread| {
             let [from, to] = [thread, thread + 1].map(|thread| (thread * count).div_ceil(threads));
             // SAFETY: `run` gives each thread another number, of which each has a state and pieces of its own, within the
@@ -156,8 +165,9 @@ impl Team {
     /// The caller takes number 0.
     ///
     /// # Panics
-    /// If `work` does.
+    /// If `work` does, or `threads` is 0.
     pub fn run(&mut self, threads: usize, work: &Work<'_>) {
+        assert!(threads > 0, "the caller takes a share");
         let brief = std::mem::take(&mut self.brief);
         let called = threads.min(self.threads()) - 1;
         if called == 0 {
@@ -170,7 +180,7 @@ impl Team {
         if shared.panicked.load(Ordering::Relaxed) {
             shared.panicked.store(false, Ordering::Relaxed);
         }
-        // SAFETY: no helper is at it, since `&mut self` was not given out by an earlier call.
+        // SAFETY: an earlier call ended only when every helper that it had called was done, and the others do not read it.
         unsafe { *shared.call.work.get() = Some(forever) };
         self.pieces += 1;
         // Sequentially consistent, as is a helper's going to sleep: one of the two sees what the other did.
@@ -187,14 +197,8 @@ impl Team {
             let _finish = Finish { shared, piece: self.pieces, called, late: &mut late };
             work(0);
         }
-        // A helper that had to be woken has an excuse, and is awake for the next piece: were it left alone for longer than
-        // it stays awake, it would be late again, and so for ever.
-        if brief && late && !woken {
-            self.alone = self.next_alone;
-            self.next_alone = (self.next_alone * 2).min(MOST_ALONE);
-        } else if brief && !late && self.next_alone > FEWEST_ALONE {
-            // Trust comes back slowly.
-            self.next_alone -= 1;
+        if brief {
+            self.trust.learn(late, woken);
         }
         if shared.panicked.load(Ordering::Relaxed) {
             panic!("a thread of the team panicked");
@@ -206,7 +210,10 @@ impl Team {
 struct Parts<T>(*mut T);
 
 impl<T> Parts<T> {
-    /// Where the element of an index is, which must be within the slice.
+    /// Where the element of an index is, or the end of the slice.
+    ///
+    /// # Safety
+    /// The index must be at most the slice's length.
     unsafe fn at(&self, index: usize) -> *mut T {
         // SAFETY: the caller's promise.
         unsafe { self.0.add(index) }
@@ -264,50 +271,6 @@ impl Drop for Finish<'_> {
         *self.late = looks >= SPINS;
     }
 }
-
-/// No processor.
-const NOWHERE: i32 = -1;
-
-/// The processor this thread runs on.
-#[cfg(target_os = "linux")]
-fn processor() -> i32 {
-    // SAFETY: it takes nothing and changes nothing.
-    unsafe { libc::sched_getcpu() }
-}
-
-/// Moves this thread to another processor, if it runs on this one. A system may start or wake a helper on the caller's own
-/// processor and leave it there for milliseconds, a thousand steps: the two would take turns.
-#[cfg(target_os = "linux")]
-fn leave(number: i32) {
-    let Ok(index) = usize::try_from(number) else { return };
-    if processor() != number || index >= libc::CPU_SETSIZE as usize {
-        return;
-    }
-    let size = size_of::<libc::cpu_set_t>();
-    // SAFETY: a set of no processors is one of all zeros, each call is told the size of the set it gets, and the index was
-    // found to be within it.
-    unsafe {
-        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
-        if libc::sched_getaffinity(0, size, &mut allowed) != 0 {
-            return;
-        }
-        let mut others = allowed;
-        libc::CPU_CLR(index, &mut others);
-        if libc::CPU_COUNT(&others) > 0 && libc::sched_setaffinity(0, size, &others) == 0 {
-            // It stays where it is now, and may be moved again as before. Were that refused, which no system does that
-            // allowed the first, the helper would work all the same.
-            libc::sched_setaffinity(0, size, &allowed);
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn processor() -> i32 {
-    NOWHERE
-}
-
-#[cfg(not(target_os = "linux"))]
-fn leave(_number: i32) {}
 
 /// A pause that grows from nothing to letting others run.
 fn pause(looks: &mut usize) {
@@ -375,125 +338,5 @@ impl Drop for Team {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use super::*;
-
-    #[test]
-    fn every_share_is_done_once_in_each_of_many_pieces() {
-        for threads in [1, 2, 5] {
-            let mut team = Team::new(threads).unwrap();
-            let counts: Vec<AtomicUsize> = (0..threads).map(|_| AtomicUsize::new(0)).collect();
-            for piece in 1..=2000 {
-                team.run(threads, &|share| {
-                    counts[share].fetch_add(1, Ordering::Relaxed);
-                });
-                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == piece), "{threads} threads");
-                if piece % 500 == 0 {
-                    // Long enough for the helpers to go to sleep.
-                    thread::sleep(std::time::Duration::from_millis(5));
-                }
-            }
-        }
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_crowded_thread_moves_and_may_go_where_it_might_before() {
-        let allowed = || {
-            // SAFETY: as in `leave`.
-            unsafe {
-                let mut set: libc::cpu_set_t = std::mem::zeroed();
-                assert_eq!(libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set), 0);
-                (0..libc::CPU_SETSIZE as usize).filter(|cpu| libc::CPU_ISSET(*cpu, &set)).collect::<Vec<_>>()
-            }
-        };
-        thread::spawn(move || {
-            let before = allowed();
-            // The system may move a thread at any time: once in twenty is enough.
-            let moved = (0..20).any(|_| {
-                let here = processor();
-                leave(here);
-                processor() != here
-            });
-            assert!(moved || before.len() == 1);
-            for nowhere in [NOWHERE, i32::MAX] {
-                leave(nowhere);
-            }
-            assert_eq!(allowed(), before);
-        })
-        .join()
-        .unwrap();
-    }
-
-    #[test]
-    fn every_piece_is_shared_out_once_with_a_state_of_its_own() {
-        let mut team = Team::new(3).unwrap();
-        for (threads, count) in [(1, 5), (3, 0), (3, 1), (3, 3), (2, 7), (3, 10)] {
-            let (mut states, mut pieces) = (vec![0; threads], vec![0; count]);
-            team.share(&mut states, &mut pieces, &|state, first, pieces| {
-                *state += pieces.len();
-                pieces.iter_mut().enumerate().for_each(|(i, piece)| *piece += 1 + first + i);
-            });
-            assert_eq!(pieces, (1..=count).collect::<Vec<_>>());
-            assert!(states.iter().max() <= Some(&count.div_ceil(threads)), "{states:?}");
-        }
-        assert!(catch_unwind(AssertUnwindSafe(|| team.share(&mut [0; 4], &mut [0; 4], &|_, _, _| ()))).is_err());
-    }
-
-    #[test]
-    fn only_those_who_are_called_come() {
-        let mut team = Team::new(4).unwrap();
-        let counts: Vec<AtomicUsize> = (0..4).map(|_| AtomicUsize::new(0)).collect();
-        for piece in 0..3000 {
-            team.run(piece % 4 + 1, &|share| {
-                counts[share].fetch_add(1, Ordering::Relaxed);
-            });
-        }
-        let counts: Vec<usize> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        assert_eq!(counts, [3000, 2250, 1500, 750]);
-    }
-
-    #[test]
-    fn small_pieces_are_done_alone_for_a_time_when_a_helper_was_late() {
-        let late = |share| thread::sleep(std::time::Duration::from_millis(if share == 1 { 20 } else { 0 }));
-        let mut team = Team::new(2).unwrap();
-        assert!(team.is_worth_calling());
-        team.run(2, &late);
-        let alone = (0..FEWEST_ALONE + 9).take_while(|_| !team.is_worth_calling()).count();
-        assert_eq!(alone, FEWEST_ALONE - 1);
-        // A helper that was asleep, and is awake now, is called on at once.
-        while !team.shared.asleep[0].load(Ordering::Relaxed) {
-            thread::sleep(std::time::Duration::from_millis(1));
-        }
-        while !team.is_worth_calling() {}
-        team.run(2, &late);
-        assert!(team.is_worth_calling());
-        // A large piece, for which nobody asked, says nothing.
-        let mut team = Team::new(2).unwrap();
-        team.run(2, &late);
-        assert!(team.is_worth_calling());
-    }
-
-    #[test]
-    fn when_all_panic_the_next_piece_is_none_the_worse() {
-        let mut team = Team::new(2).unwrap();
-        assert!(catch_unwind(AssertUnwindSafe(|| team.run(2, &|_| panic!("all")))).is_err());
-        team.run(2, &|_| ());
-    }
-
-    #[test]
-    fn a_panic_in_any_share_reaches_the_caller_and_the_team_goes_on() {
-        let mut team = Team::new(3).unwrap();
-        for bad in 0..3 {
-            let outcome = catch_unwind(AssertUnwindSafe(|| team.run(3, &|share| assert_ne!(share, bad))));
-            assert!(outcome.is_err(), "share {bad}");
-        }
-        let done = AtomicUsize::new(0);
-        team.run(3, &|_| {
-            done.fetch_add(1, Ordering::Relaxed);
-        });
-        assert_eq!(done.load(Ordering::Relaxed), 3);
-    }
-}
+#[path = "team_tests.rs"]
+mod tests;

@@ -51,8 +51,9 @@ pub trait Model<T: Scalar>: Send + Sync {
         }
     }
 
-    /// Writes the gradient of all parameters, summed over these rows, over `gradient`, one parameter after another. Default:
-    /// zeros, and [`backward_rows`](Model::backward_rows).
+    /// Writes the gradient of all parameters, summed over these rows, over `gradient`, one parameter after another.
+    /// `output_gradient` is `[rows, outputs]`. Training takes the first rows of a shard by this way and the others by
+    /// [`backward_rows`](Model::backward_rows): both must give the same numbers. Default: zeros, and that method.
     fn backward_rows_anew(&self, rows: &Rows<'_, T>, output_gradient: &[T], gradient: &mut [T]) {
         gradient.fill(T::zero());
         self.backward_rows(rows, output_gradient, gradient);
@@ -91,7 +92,7 @@ pub trait Model<T: Scalar>: Send + Sync {
     /// For a model that is `weight input + bias` and nothing else, the values of its only parameters: the weight, `[outputs,
     /// inputs]`, which comes first, and the bias, `[outputs]`, or none. The curvature of its loss is then known from the
     /// data, and training takes one output forward and back in one pass, **without** calling `forward_rows` and
-    /// `backward_rows`: a model that changes them leaves this as it is. Default: `None`, it is another model.
+    /// the methods that go backward: a model that changes them leaves this as it is. Default: `None`, it is another model.
     fn linear_layer(&self) -> Option<[&[T]; 2]> {
         None
     }

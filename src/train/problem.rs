@@ -1,8 +1,7 @@
 //! Rows taken forward to their losses and back to sums, by one thread.
 
-use super::sums::{Sums, evenly, zeros};
 use crate::data::Dataset;
-use crate::kernels::{self, RowIndex, Rows};
+use crate::kernels::{self, Apart, RowIndex, Rows};
 use crate::loss::{Loss, LossSum, Targets};
 use crate::model::Model;
 use crate::scalar::Scalar;
@@ -29,7 +28,7 @@ impl<T: Copy, M: ?Sized, L: ?Sized> Clone for Problem<'_, '_, T, M, L> {
 impl<T: Copy, M: ?Sized, L: ?Sized> Copy for Problem<'_, '_, T, M, L> {}
 
 impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M, L> {
-    pub fn rows<'b>(&'b self, index: RowIndex<'b>, ahead: RowIndex<'b>) -> Rows<'b, T> {
+    fn rows<'b>(&'b self, index: RowIndex<'b>, ahead: RowIndex<'b>) -> Rows<'b, T> {
         let features = self.data.features();
         Rows::new(features.to_slice().expect("kept in standard layout"), features.ncols(), index).ahead(ahead)
     }
@@ -72,21 +71,21 @@ impl<T: Scalar> Scratch<T> {
         Scratch { logits: room(), output_gradient: room(), tile, outputs }
     }
 
-    /// Writes what rows add up to over `sums`, and asks memory for those ahead.
+    /// Writes the gradient of rows over `gradient`, that of all parameters one after another, and returns their loss. Asks
+    /// memory for the rows ahead.
     pub fn sum_rows<M, L>(
         &mut self,
         problem: &Problem<'_, '_, T, M, L>,
         rows: RowIndex<'_>,
         ahead: RowIndex<'_>,
-        sums: &mut Sums<T>,
-    ) where
+        gradient: &mut [T],
+    ) -> LossSum
+    where
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
     {
-        let Sums { value, gradient } = sums;
         if let Some(loss) = problem.one_output(rows, ahead, gradient) {
-            **value = LossSum { loss, weight: rows.len() as f64 };
-            return;
+            return LossSum { loss, weight: rows.len() as f64 };
         }
         let (mut sum, mut anew) = (LossSum::default(), true);
         let tile = evenly(rows.len(), self.tile);
@@ -98,7 +97,10 @@ impl<T: Scalar> Scratch<T> {
             }
             sum += tile;
         });
-        **value = sum;
+        if anew {
+            gradient.fill(T::zero());
+        }
+        sum
     }
 
     /// The loss of rows, with nothing but the forward pass.
@@ -138,4 +140,16 @@ impl<T: Scalar> Scratch<T> {
             f(&input, output_gradient, value);
         }
     }
+}
+
+/// The least rows of which no more pieces are needed than of `most`: pieces of about one length.
+pub(super) fn evenly(rows: usize, most: usize) -> usize {
+    if rows <= most { rows.max(1) } else { rows.div_ceil(rows.div_ceil(most)) }
+}
+
+/// So many zeros, with no line in common with what is allocated after them.
+pub(super) fn zeros<T: Scalar>(count: usize) -> Vec<T> {
+    let mut zeros = Vec::with_capacity(count + align_of::<Apart<T>>() / size_of::<T>());
+    zeros.resize(count, T::zero());
+    zeros
 }

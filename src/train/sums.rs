@@ -5,7 +5,7 @@
 //! depend on its rows alone, so neither the micro-batches a window was asked for in nor the threads that add the rows
 //! change a bit of the result.
 
-use super::problem::{Problem, Scratch};
+use super::problem::{Problem, Scratch, evenly, zeros};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::kernels::{self, Apart, RowIndex, Team};
@@ -34,17 +34,12 @@ fn shard_rows(rows: usize, parameters: usize) -> usize {
     evenly(rows, rows.div_ceil(MOST_SHARDS).max(SHARD_WORK / parameters.max(1)).max(SHARD_ROWS))
 }
 
-/// The least rows of which no more pieces are needed than of `most`: pieces of about one length.
-pub(super) fn evenly(rows: usize, most: usize) -> usize {
-    if rows <= most { rows.max(1) } else { rows.div_ceil(rows.div_ceil(most)) }
-}
-
 /// What a set of rows adds up to.
 #[derive(Debug, Clone)]
 pub(crate) struct Sums<T> {
     /// The gradient of all parameters, one after another.
     pub gradient: Vec<T>,
-    /// Apart from where the gradient is said to lie, which another thread may read meanwhile.
+    /// On lines of its own: the pointers to the gradients are read by other threads while this is written.
     pub value: Apart<LossSum>,
 }
 
@@ -126,7 +121,9 @@ impl<T: Scalar> Accumulator<T> {
         if rows.len() <= shard && self.empty {
             // The only shard: its sums are the total.
             self.empty = false;
-            return self.scratch[0].sum_rows(problem, rows, ahead, &mut self.total);
+            let Sums { gradient, value } = &mut self.total;
+            **value = self.scratch[0].sum_rows(problem, rows, ahead, gradient);
+            return;
         }
         let round = self.shards.len() * shard;
         let mut place = 0;
@@ -148,7 +145,7 @@ impl<T: Scalar> Accumulator<T> {
                     } else {
                         ahead.part(first * shard, (first + 1) * shard)
                     };
-                    scratch.sum_rows(&problem, own, next, sums);
+                    *sums.value = scratch.sum_rows(&problem, own, next, &mut sums.gradient);
                 }
             });
             for sums in &mut self.shards[..count] {
@@ -162,10 +159,9 @@ impl<T: Scalar> Accumulator<T> {
         }
     }
 
-    /// Whether a piece of so many multiplications is for as many threads.
+    /// Whether so many multiplications are worth calling so many threads.
     fn calls_for(&mut self, threads: usize, work: usize) -> bool {
-        (2..=self.team.threads()).contains(&threads)
-            && (work >= LARGE_WORK || (work >= PARALLEL_WORK && self.team.is_worth_calling()))
+        threads > 1 && (work >= LARGE_WORK || (work >= PARALLEL_WORK && self.team.is_worth_calling()))
     }
 
     /// Ends the effective batch.
@@ -184,7 +180,7 @@ impl<T: Scalar> Accumulator<T> {
     {
         const CHUNK: usize = 4096;
         let mut chunks = vec![LossSum::default(); rows.len().div_ceil(CHUNK)];
-        let threads = self.team.threads().min(chunks.len());
+        let threads = self.team.threads().min(chunks.len()).max(1);
         self.team.share(&mut self.scratch[..threads], &mut chunks, &|scratch, first, chunks| {
             for (index, chunk) in (first..).zip(chunks) {
                 *chunk = scratch.loss_of(problem, rows.part(index * CHUNK, (index + 1) * CHUNK));
@@ -192,13 +188,6 @@ impl<T: Scalar> Accumulator<T> {
         });
         chunks.into_iter().fold(LossSum::default(), |sum, chunk| sum + chunk)
     }
-}
-
-/// So many zeros, with no line in common with what is allocated after them.
-pub(super) fn zeros<T: Scalar>(count: usize) -> Vec<T> {
-    let mut zeros = Vec::with_capacity(count + align_of::<Apart<T>>() / size_of::<T>());
-    zeros.resize(count, T::zero());
-    zeros
 }
 
 /// The mean loss of all rows, with nothing but the forward pass; the same bits on any number of threads.

@@ -85,12 +85,31 @@ fn rows_may_come_in_pieces_of_different_data() {
         };
         let (a, b, both) = (of(2, &[&first]), of(2, &[&second]), of(2, &[&first, &second]));
         assert_same_bits(&both, &of(1, &[&first, &second]), "one thread");
-        // What was added in two shards is not associated in the same way.
-        let close = |a: f64, b: f64| (a - b).abs() <= 1e-12 * (1.0 + b.abs());
-        let sums = a.gradient.iter().zip(&b.gradient).map(|(a, b)| a + b);
-        assert!(both.gradient.iter().zip(sums).all(|(both, sum)| close(*both, sum)));
-        assert!(close(both.value.loss, a.value.loss + b.value.loss));
-        assert_eq!(both.value.weight, a.value.weight + b.value.weight);
+        let sum: Vec<f64> = a.gradient.iter().zip(&b.gradient).map(|(a, b)| a + b).collect();
+        let value = *a.value + *b.value;
+        assert_eq!((both.gradient, *both.value), (sum, value));
+    }
+}
+
+/// What an earlier batch has left behind does not show in the next one, nor in one of no rows.
+#[test]
+fn sums_are_written_over_those_of_the_batch_before() {
+    let data = Dataset::with_values(data(9, 2).features().to_owned(), Array2::ones((9, 1))).unwrap();
+    let (linear, halved) = (Linear::new(2, 1), Halved(Linear::new(2, 1)));
+    for model in [&linear as &dyn Model<f64>, &halved] {
+        let problem = Problem { model, loss: &Mse, data: &data, targets: data.targets() };
+        let rows = RowIndex::Range { start: 0, len: 9 };
+        let mut accumulator = Accumulator::new(model, 1, 9, 9).unwrap();
+        let mut of = |rows| {
+            accumulator.begin();
+            accumulator.add(&problem, rows, RowIndex::NONE);
+            accumulator.finish().clone()
+        };
+        let first = of(rows);
+        assert!(first.gradient.iter().all(|g| *g != 0.0));
+        assert_same_bits(&of(rows), &first, "again");
+        assert_same_bits(&of(RowIndex::NONE), &Sums::zero(3), "no rows");
+        assert_eq!(accumulator.loss_sum(&problem, RowIndex::NONE), LossSum::default());
     }
 }
 

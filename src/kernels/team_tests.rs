@@ -1,0 +1,104 @@
+use std::sync::atomic::AtomicUsize;
+
+use super::*;
+
+#[test]
+fn every_share_is_done_once_in_each_of_many_pieces() {
+    for threads in [1, 2, 5] {
+        let mut team = Team::new(threads).unwrap();
+        let counts: Vec<AtomicUsize> = (0..threads).map(|_| AtomicUsize::new(0)).collect();
+        for piece in 1..=2000 {
+            team.run(threads, &|share| {
+                counts[share].fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == piece), "{threads} threads");
+            if piece % 500 == 0 {
+                // Long enough for the helpers to go to sleep.
+                thread::sleep(std::time::Duration::from_millis(5));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_piece_is_shared_out_once_with_a_state_of_its_own() {
+    let mut team = Team::new(3).unwrap();
+    for (threads, count) in [(1, 5), (3, 0), (3, 1), (3, 3), (2, 7), (3, 10)] {
+        let (mut states, mut pieces) = (vec![0; threads], vec![0; count]);
+        team.share(&mut states, &mut pieces, &|state, first, pieces| {
+            *state += pieces.len();
+            pieces.iter_mut().enumerate().for_each(|(i, piece)| *piece += 1 + first + i);
+        });
+        assert_eq!(pieces, (1..=count).collect::<Vec<_>>());
+        assert!(states.iter().max() <= Some(&count.div_ceil(threads)), "{states:?}");
+    }
+    for states in [&mut [][..], &mut [0; 4]] {
+        assert!(catch_unwind(AssertUnwindSafe(|| team.share(states, &mut [0; 4], &|_, _, _| ()))).is_err());
+    }
+    assert!(catch_unwind(AssertUnwindSafe(|| team.run(0, &|_| ()))).is_err());
+}
+
+#[test]
+fn only_those_who_are_called_come() {
+    let mut team = Team::new(4).unwrap();
+    let counts: Vec<AtomicUsize> = (0..4).map(|_| AtomicUsize::new(0)).collect();
+    for piece in 0..3000 {
+        team.run(piece % 4 + 1, &|share| {
+            counts[share].fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    let counts: Vec<usize> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+    assert_eq!(counts, [3000, 2250, 1500, 750]);
+}
+
+#[test]
+fn small_pieces_are_done_alone_for_a_time_when_a_helper_was_late() {
+    let mut trust = Trust::NEW;
+    let alone = |trust: &mut Trust| (0..).take_while(|_| !trust.calls()).count() + 1;
+    assert!(trust.calls());
+    trust.learn(true, false);
+    assert_eq!(alone(&mut trust), FEWEST_ALONE);
+    trust.learn(true, false);
+    assert_eq!(alone(&mut trust), 2 * FEWEST_ALONE);
+    // Had it been asleep, it is called on at once, and it has neither lost nor won trust.
+    trust.learn(true, true);
+    assert!(trust.calls());
+    trust.learn(true, false);
+    assert_eq!(alone(&mut trust), 4 * FEWEST_ALONE);
+    for _ in 0..8 * FEWEST_ALONE {
+        trust.learn(false, false);
+    }
+    assert_eq!(trust.next_alone, FEWEST_ALONE);
+    for _ in 0..40 {
+        trust.learn(true, false);
+    }
+    assert_eq!(trust.alone, MOST_ALONE);
+}
+
+#[test]
+fn a_large_piece_says_nothing_of_small_ones() {
+    let mut team = Team::new(2).unwrap();
+    team.run(2, &|share| thread::sleep(std::time::Duration::from_millis(if share == 1 { 20 } else { 0 })));
+    assert!(team.is_worth_calling());
+}
+
+#[test]
+fn when_all_panic_the_next_piece_is_none_the_worse() {
+    let mut team = Team::new(2).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| team.run(2, &|_| panic!("all")))).is_err());
+    team.run(2, &|_| ());
+}
+
+#[test]
+fn a_panic_in_any_share_reaches_the_caller_and_the_team_goes_on() {
+    let mut team = Team::new(3).unwrap();
+    for bad in 0..3 {
+        let outcome = catch_unwind(AssertUnwindSafe(|| team.run(3, &|share| assert_ne!(share, bad))));
+        assert!(outcome.is_err(), "share {bad}");
+    }
+    let done = AtomicUsize::new(0);
+    team.run(3, &|_| {
+        done.fetch_add(1, Ordering::Relaxed);
+    });
+    assert_eq!(done.load(Ordering::Relaxed), 3);
+}
