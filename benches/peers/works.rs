@@ -77,7 +77,8 @@ impl<'a> Folder<'a> {
     /// In large pages, as NumPy's arrays are.
     fn matrix<T: Scalar>(&self, values: Vec<T>) -> Result<Array2<T>, AnyError> {
         let mut matrix = zero_matrix(self.count("rows"), self.count("features"));
-        matrix.assign(&Array2::from_shape_vec(matrix.dim(), values)?);
+        let values = Array2::from_shape_vec(matrix.dim(), values)?;
+        matrix.assign(&values);
         Ok(matrix)
     }
 }
