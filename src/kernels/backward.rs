@@ -92,7 +92,10 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
             let (mut inputs, mut ahead) = ([std::ptr::null(); BLOCK], [0; BLOCK]);
             self.rows.addresses(place, &mut inputs[..count]);
             self.rows.rows_ahead(place, self.rows.len(), &mut ahead[..count]);
-            let next = ahead.map(|row| self.rows.address(row));
+            let mut next = inputs;
+            for (next, &row) in next.iter_mut().zip(&ahead[..count]) {
+                *next = self.rows.address(row);
+            }
             let block = Block {
                 inputs: &inputs[..count],
                 next: &next[..count],

@@ -290,7 +290,7 @@ unsafe fn sums_f32x16(a: __m512, b: __m512, c: __m512, d: __m512) -> [f32; GROUP
         let (low, high) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
         let quarters = _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
         let halves = _mm256_add_ps(_mm512_castps512_ps256(quarters), _mm512_extractf32x8_ps::<1>(quarters));
-        store_f32x4(_mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps::<1>(halves)))
+        join_f32x4(halves)
     }
 }
 
@@ -313,7 +313,7 @@ unsafe fn sums_f32x8(a: __m256, b: __m256, c: __m256, d: __m256) -> [f32; GROUP]
         let (ab, cd) = (_mm256_castps_pd(ab), _mm256_castps_pd(cd));
         let (low, high) = (_mm256_unpacklo_pd(ab, cd), _mm256_unpackhi_pd(ab, cd));
         let halves = _mm256_add_ps(_mm256_castpd_ps(low), _mm256_castpd_ps(high));
-        store_f32x4(_mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps::<1>(halves)))
+        join_f32x4(halves)
     }
 }
 
@@ -337,9 +337,13 @@ unsafe fn join_f64x4(ab: __m256d, cd: __m256d) -> [f64; GROUP] {
     }
 }
 
+/// The sums of four vectors, of which `halves` holds two halves each.
 #[inline(always)]
-unsafe fn store_f32x4(value: __m128) -> [f32; GROUP] {
+unsafe fn join_f32x4(halves: __m256) -> [f32; GROUP] {
     let mut sums = [0.0; GROUP];
-    unsafe { _mm_storeu_ps(sums.as_mut_ptr(), value) };
+    unsafe {
+        let joined = _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps::<1>(halves));
+        _mm_storeu_ps(sums.as_mut_ptr(), joined);
+    }
     sums
 }

@@ -76,6 +76,20 @@ fn small_pieces_are_done_alone_for_a_time_when_a_helper_was_late() {
 }
 
 #[test]
+fn a_team_leaves_a_helper_alone_that_was_awake_and_late() {
+    let late = |share| thread::sleep(std::time::Duration::from_millis(if share == 1 { 5 } else { 0 }));
+    let mut team = Team::new(2).unwrap();
+    // The helper may have gone to sleep after any piece: one late piece in a hundred that it was awake for is enough.
+    let learned = (0..100).any(|_| {
+        team.run(2, &|_| ());
+        while !team.is_worth_calling() {}
+        team.run(2, &late);
+        team.trust.alone > 0
+    });
+    assert!(learned && !team.is_worth_calling());
+}
+
+#[test]
 fn a_large_piece_says_nothing_of_small_ones() {
     let mut team = Team::new(2).unwrap();
     team.run(2, &|share| thread::sleep(std::time::Duration::from_millis(if share == 1 { 20 } else { 0 })));
