@@ -250,7 +250,7 @@ impl<T: Element> Block<'_, T> {
 
 /// Asks for the lines of a strip of a row, and for the end of the row, which may lie on a line of its own.
 #[inline(always)]
-fn fetch<V: Lanes>(row: *const V::Element, column: usize, vectors: usize, width: usize) {
+pub(super) fn fetch<V: Lanes>(row: *const V::Element, column: usize, vectors: usize, width: usize) {
     for column in (column..).step_by(V::LANES).take(vectors) {
         if column.is_multiple_of(per_line::<V::Element>()) {
             prefetch(row.wrapping_add(column));

@@ -13,6 +13,7 @@ use super::lanes::{Lanes, Plain};
 use super::lanes_x86;
 use super::level::run;
 use super::linear_loss::LinearLoss;
+use super::linear_squared_error::LinearSquaredError;
 use super::losses::{SoftmaxCrossEntropy, SumOutputLoss};
 use super::update::SgdStep;
 use super::vector::{Add, AddScaled, Dot, Quotient};
@@ -47,6 +48,7 @@ kernels! {
     run_forward: Forward -> ();
     run_backward: Backward -> ();
     run_linear_loss: LinearLoss -> f64;
+    run_linear_squared_error: LinearSquaredError -> Option<f64>;
     run_output_losses: SumOutputLoss -> f64;
     run_softmax_cross_entropy: SoftmaxCrossEntropy -> f64;
     run_dot: Dot -> Self;

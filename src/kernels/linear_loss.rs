@@ -8,7 +8,9 @@ use super::element::Element;
 use super::forward::tile;
 use super::lanes::{GROUP, Lanes, load};
 use super::level::Kernel;
+use super::linear_squared_error::{BYTES, LinearSquaredError};
 use super::losses::{OutputLoss, Pairs, first_lanes};
+
 use super::rows::{FETCHED, RowIndex, Rows, prefetch};
 
 /// The sum of the losses of rows of one output `weight row + bias`. Adds its gradient to `weight_gradient`, `[width]`, and
@@ -27,6 +29,20 @@ pub fn linear_loss<T: Element>(
     let width = rows.width();
     assert!(weight.len() == width && weight_gradient.len() == width, "a weight and a gradient for each column");
     assert!(bias.len() <= 1 && bias_gradient.len() == bias.len(), "one bias and its gradient, or none");
+    if loss == OutputLoss::SquaredError && BYTES.contains(&(width * size_of::<T>())) {
+        let sum = T::run_linear_squared_error(LinearSquaredError {
+            rows,
+            weight,
+            bias,
+            targets,
+            weight_gradient: &mut *weight_gradient,
+            bias_gradient: &mut *bias_gradient,
+            distance: rows_ahead::<T>(rows),
+        });
+        if let Some(sum) = sum {
+            return sum;
+        }
+    }
     T::run_linear_loss(LinearLoss { rows, weight, bias, targets, loss, weight_gradient, bias_gradient })
 }
 
@@ -51,6 +67,11 @@ const FEWEST_ROWS: usize = 16;
 /// before they are read.
 const AHEAD_BYTES: usize = 256 * 1024;
 
+/// Rows between one that is read and one that is fetched meanwhile.
+fn rows_ahead<T>(rows: &Rows<'_, T>) -> usize {
+    rows.len().min(AHEAD_BYTES / (rows.width() * size_of::<T>()).max(1))
+}
+
 /// Rows of one column whose losses are added up before they become double: so few keep the precision of their terms.
 const PIECE: usize = 1024;
 
@@ -68,7 +89,7 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
         }
         let (rows, width) = (self.rows, self.rows.width());
         let block = (BLOCK_BYTES / (width * size_of::<T>()).max(1)).clamp(FEWEST_ROWS, MOST_ROWS) / GROUP * GROUP;
-        let ahead_rows = rows.len().min((AHEAD_BYTES / (width * size_of::<T>()).max(1)).max(block));
+        let ahead_rows = rows_ahead::<T>(rows).max(block.min(rows.len()));
         let bias = self.bias.first().copied().unwrap_or(T::zero());
         let mut outputs = [T::zero(); MOST_ROWS];
         let mut gradient = [T::zero(); MOST_ROWS];
@@ -194,7 +215,7 @@ mod tests {
     #[test]
     fn one_pass_is_forward_loss_and_backward_on_odd_shapes() {
         on_every_level(|| {
-            for width in [0, 1, 2, 3, 15, 16, 17, 100, 300] {
+            for width in [0, 1, 2, 3, 15, 16, 17, 32, 40, 56, 64, 70, 100, 128, 129, 300] {
                 for count in [1, 2, 5, 16, 63, 64, 65, 131] {
                     for bias in [true, false] {
                         check::<f64>(count, width, bias, 1e-12);

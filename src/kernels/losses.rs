@@ -123,7 +123,7 @@ impl<T: Element> Pairs<'_, T> {
 }
 
 /// As many lanes as any register has.
-const MOST_LANES: usize = 16;
+pub(super) const MOST_LANES: usize = 16;
 
 /// The first `count` lanes, and 0 in the others.
 #[inline(always)]

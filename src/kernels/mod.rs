@@ -13,6 +13,7 @@ mod lanes;
 mod lanes_x86;
 mod level;
 mod linear_loss;
+mod linear_squared_error;
 mod losses;
 mod pages;
 mod processor;

@@ -157,6 +157,15 @@ impl<'a, T> Rows<'a, T> {
         rows.each(|r, row| addresses[r] = self.address(row));
     }
 
+    /// What `values`, one for each row of the matrix, hold for the rows from a place on.
+    #[inline(always)]
+    pub(super) fn values(&self, place: usize, values: &[T], of_rows: &mut [T])
+    where
+        T: Copy,
+    {
+        self.index.part(place, place + of_rows.len()).each(|r, row| of_rows[r] = values[row]);
+    }
+
     /// The rows that will be read `distance` rows after those from a place on, here or among those ahead; the row at the
     /// place where there is none.
     #[inline(always)]
@@ -201,6 +210,19 @@ pub(super) fn prefetch<T>(number: *const T) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: a prefetch reads nothing, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(number.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = number;
+}
+
+/// Asks for the line of a number to be taken to the nearest cache: it will be needed at once.
+#[inline(always)]
+pub(super) fn prefetch_near<T>(number: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(number.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = number;

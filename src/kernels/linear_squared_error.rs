@@ -1,0 +1,213 @@
+//! Squared error of one output and its gradient, for rows of some hundred columns: each is read once, and stays in
+//! registers on its way forward and back.
+
+use super::backward::fetch;
+use super::element::Element;
+use super::lanes::{Lanes, store};
+use super::level::Kernel;
+use super::losses::{OutputLoss, first_lanes};
+use super::rows::{Rows, prefetch, prefetch_near};
+
+/// The bytes of rows for which this is the fastest way: of shorter ones several go together, longer ones have no room.
+pub const BYTES: std::ops::RangeInclusive<usize> = 257..=512;
+
+/// A linear layer of one output, rows, and their targets; nothing comes of it where registers are too few.
+pub struct LinearSquaredError<'a, T> {
+    pub rows: &'a Rows<'a, T>,
+    pub weight: &'a [T],
+    pub bias: &'a [T],
+    /// Those of all rows of the matrix.
+    pub targets: &'a [T],
+    /// As long as the weight and a row.
+    pub weight_gradient: &'a mut [T],
+    pub bias_gradient: &'a mut [T],
+    /// Rows between one that is read and one that is fetched from memory meanwhile.
+    pub distance: usize,
+}
+
+impl<T: Element> Kernel<T> for LinearSquaredError<'_, T> {
+    type Output = Option<f64>;
+
+    #[inline(always)]
+    fn run<V: Lanes<Element = T>>(self) -> Option<f64> {
+        match self.rows.width().div_ceil(V::LANES) {
+            _ if V::REGISTERS < 32 => None,
+            5 => Some(self.sum::<V, 5>()),
+            6 => Some(self.sum::<V, 6>()),
+            7 => Some(self.sum::<V, 7>()),
+            8 => Some(self.sum::<V, 8>()),
+            _ => None,
+        }
+    }
+}
+
+impl<T: Element> LinearSquaredError<'_, T> {
+    /// The sum of the errors of rows of `VECTORS` vectors.
+    #[inline(always)]
+    fn sum<V: Lanes<Element = T>, const VECTORS: usize>(self) -> f64 {
+        let width = self.rows.width();
+        assert!(self.weight.len() == width && self.weight_gradient.len() == width);
+        let bias = self.bias.first().copied().unwrap_or(T::zero());
+        // SAFETY: weight and gradient are as long as a row, and that is `VECTORS` vectors.
+        unsafe {
+            let mut layer = Layer::<V, VECTORS>::new(self.weight, bias, self.weight_gradient);
+            let sum = layer.add(self.rows, self.targets, self.distance);
+            let bias_gradient = layer.finish(self.weight_gradient);
+            if let [bias] = self.bias_gradient {
+                *bias += bias_gradient;
+            }
+            sum
+        }
+    }
+}
+
+/// Rows whose addresses are looked up at once, and whose losses are added up before they become double.
+const BLOCK: usize = 64;
+
+/// Rows between one that is read and one that is taken to the nearest cache meanwhile.
+const NEAR: usize = 8;
+
+/// A linear layer of one output: its weight in `VECTORS` registers, and what has been added to its gradient.
+struct Layer<V: Lanes, const VECTORS: usize> {
+    weight: [V; VECTORS],
+    bias: V,
+    /// Numbers of the last vector.
+    last: usize,
+    weight_gradient: [V; VECTORS],
+    /// The same in every lane.
+    bias_gradient: V,
+}
+
+/// Some rows: where each begins, its target, and the row that is to be fetched from memory meanwhile.
+struct Block<'a, T> {
+    rows: &'a Rows<'a, T>,
+    /// Those of all rows of the matrix.
+    all_targets: &'a [T],
+    inputs: &'a [*const T],
+    targets: &'a [T],
+    ahead: &'a [usize],
+}
+
+impl<T: Element, V: Lanes<Element = T>, const VECTORS: usize> Layer<V, VECTORS> {
+    /// A layer of `weight row + bias`, whose gradient is to be added to `weight_gradient`.
+    ///
+    /// # Safety
+    /// Weight and gradient must be as long as a row of `VECTORS` vectors, of which the last may not be full.
+    #[inline(always)]
+    unsafe fn new(weight: &[T], bias: T, weight_gradient: &[T]) -> Self {
+        let last = weight.len() - (VECTORS - 1) * V::LANES;
+        // SAFETY: the caller's promise.
+        let (weight, weight_gradient) =
+            unsafe { (load_row(weight.as_ptr(), last), load_row(weight_gradient.as_ptr(), last)) };
+        let bias_gradient = V::splat(T::zero());
+        Layer { weight, bias: V::splat(bias), last, weight_gradient, bias_gradient }
+    }
+
+    /// Adds the gradient of rows, and returns the sum of their losses. `targets` holds the values of all rows of the matrix.
+    /// Meanwhile the rows `distance` further on are fetched.
+    ///
+    /// # Safety
+    /// Rows must be as long as the weight.
+    #[inline(always)]
+    unsafe fn add(&mut self, rows: &Rows<'_, T>, targets: &[T], distance: usize) -> f64 {
+        let (mut inputs, mut ahead) = ([std::ptr::null(); BLOCK], [0; BLOCK]);
+        let mut of_rows = [T::zero(); BLOCK];
+        let (mut total, mut place) = (0.0, 0);
+        while place < rows.len() {
+            let count = (rows.len() - place).min(BLOCK);
+            rows.addresses(place, &mut inputs[..count]);
+            rows.values(place, targets, &mut of_rows[..count]);
+            rows.rows_ahead(place, distance, &mut ahead[..count]);
+            let block = Block {
+                rows,
+                all_targets: targets,
+                inputs: &inputs[..count],
+                targets: &of_rows[..count],
+                ahead: &ahead[..count],
+            };
+            // The same in every lane.
+            let mut sum = V::splat(T::zero());
+            for place in 0..count {
+                // SAFETY: the caller's promise.
+                sum = sum.add(unsafe { self.forward_and_back(&block, place) });
+            }
+            total += first_lanes(sum, 1).sum().as_f64();
+            place += count;
+        }
+        total
+    }
+
+    /// Adds the gradient of the row at a place. Returns its loss in every lane.
+    ///
+    /// # Safety
+    /// Rows must be as long as the weight.
+    #[inline(always)]
+    unsafe fn forward_and_back(&mut self, block: &Block<'_, T>, place: usize) -> V {
+        block.fetch::<V>(place, VECTORS);
+        // SAFETY: the caller's promise.
+        let x: [V; VECTORS] = unsafe { load_row(block.inputs[place], self.last) };
+        let output = V::splat(self.product(&x)).add(self.bias);
+        let (loss, derivative) = OutputLoss::SquaredError.of(output, V::splat(block.targets[place]));
+        self.bias_gradient = self.bias_gradient.add(derivative);
+        for (sum, x) in self.weight_gradient.iter_mut().zip(x) {
+            *sum = x.mul_add(derivative, *sum);
+        }
+        loss
+    }
+
+    /// The product of weight and row.
+    #[inline(always)]
+    fn product(&self, x: &[V; VECTORS]) -> T {
+        // Two chains, so that one addition need not wait for the one before.
+        let mut chains = [V::splat(T::zero()); 2];
+        for (vector, (x, &weight)) in x.iter().zip(&self.weight).enumerate() {
+            let chain = &mut chains[vector % 2];
+            *chain = if vector < 2 { x.mul(weight) } else { x.mul_add(weight, *chain) };
+        }
+        chains[0].add(chains[1]).sum()
+    }
+
+    /// Writes the gradient of the weight, and returns that of the bias.
+    ///
+    /// # Safety
+    /// As for [`new`](Layer::new).
+    #[inline(always)]
+    unsafe fn finish(self, weight_gradient: &mut [T]) -> T {
+        for (vector, sum) in self.weight_gradient.into_iter().enumerate() {
+            let count = if vector + 1 == VECTORS { self.last } else { V::LANES };
+            // SAFETY: the caller's promise.
+            unsafe { store(sum, weight_gradient.as_mut_ptr().add(vector * V::LANES), count) };
+        }
+        first_lanes(self.bias_gradient, 1).sum()
+    }
+}
+
+impl<T: Element> Block<'_, T> {
+    /// Asks for the row ahead of a place and its target from memory, and from the next cache for a row that is read soon.
+    #[inline(always)]
+    fn fetch<V: Lanes<Element = T>>(&self, place: usize, vectors: usize) {
+        let width = self.rows.width();
+        let ahead = self.ahead[place];
+        prefetch(self.all_targets.as_ptr().wrapping_add(ahead));
+        fetch::<V>(self.rows.address(ahead), 0, vectors, width);
+        if let Some(&soon) = self.inputs.get(place + NEAR) {
+            for vector in 0..vectors {
+                prefetch_near(soon.wrapping_add(vector * V::LANES));
+            }
+            prefetch_near(soon.wrapping_add(width - 1));
+        }
+    }
+}
+
+/// Loads a row whose last vector has `last` numbers, without asking whether those fill it: to load fewer costs no more.
+///
+/// # Safety
+/// They must be readable.
+#[inline(always)]
+unsafe fn load_row<V: Lanes, const VECTORS: usize>(from: *const V::Element, last: usize) -> [V; VECTORS] {
+    // SAFETY: the caller's promise.
+    std::array::from_fn(|vector| unsafe {
+        let from = from.add(vector * V::LANES);
+        if vector + 1 == VECTORS { V::load_partial(from, last) } else { V::load(from) }
+    })
+}
