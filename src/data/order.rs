@@ -1,8 +1,10 @@
 //! In which order rows are visited, and which are held out: functions of the seed alone.
 
-use rand::SeedableRng;
 use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+use crate::kernels;
 
 /// The random stream that splits off validation rows; epochs count from 1.
 const SPLIT_STREAM: u64 = 0;
@@ -34,11 +36,65 @@ pub fn split(rows: usize, fraction: f64, seed: u64) -> (Vec<usize>, Vec<usize>) 
 }
 
 fn shuffled(order: &mut Vec<u32>, rows: usize, seed: u64, stream: u64) {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(stream);
-    order.clear();
-    order.extend(0..rows as u32);
-    order.shuffle(&mut rng);
+    *order = Shuffling::new(std::mem::take(order), rows, seed, stream).complete();
+}
+
+/// Rows that are shuffled at once. Of so many `rand` draws several places from one random word; each of those after them
+/// gets a word of its own.
+const FIRST: usize = 1 << 16;
+
+/// A shuffle under way: rows join the order one by one, each changing places with a random one of those before it or itself.
+/// To the last row it is that of `rand`, whose order it keeps, but it can be interrupted.
+#[derive(Debug)]
+pub(super) struct Shuffling {
+    rows: usize,
+    rng: ChaCha8Rng,
+    /// The rows that have joined.
+    order: Vec<u32>,
+}
+
+impl Shuffling {
+    /// Begins with the first 65,536 rows. What `order` held is lost, but not its memory.
+    pub fn new(mut order: Vec<u32>, rows: usize, seed: u64, stream: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(stream);
+        order.clear();
+        order.reserve_exact(rows);
+        order.extend(0..rows.min(FIRST) as u32);
+        order.shuffle(&mut rng);
+        Shuffling { rows, rng, order }
+    }
+
+    /// Lets so many more rows join, as far as there are any.
+    pub fn advance(&mut self, rows: usize) {
+        /// Places that are drawn, and asked for from memory, before the first of them is needed.
+        const DRAWN: usize = 64;
+        let mut places = [0; DRAWN];
+        let end = self.rows.min(self.order.len().saturating_add(rows));
+        while self.order.len() < end {
+            let from = self.order.len();
+            let places = &mut places[..DRAWN.min(end - from)];
+            for (row, place) in (from as u32..).zip(places.iter_mut()) {
+                *place = self.rng.random_range(..=row) as usize;
+                kernels::prefetch(self.order.as_ptr().wrapping_add(*place));
+            }
+            self.order.extend(from as u32..(from + places.len()) as u32);
+            for (row, &mut place) in (from..).zip(places) {
+                self.order.swap(row, place);
+            }
+        }
+    }
+
+    /// Whether all rows have joined.
+    pub fn is_complete(&self) -> bool {
+        self.order.len() == self.rows
+    }
+
+    /// The order of all rows.
+    pub fn complete(mut self) -> Vec<u32> {
+        self.advance(self.rows);
+        self.order
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +120,22 @@ mod tests {
     #[test]
     fn the_order_is_the_same_on_every_machine_and_version() {
         assert_eq!(order(8, 0, 1), [0, 6, 4, 3, 5, 1, 7, 2]);
+    }
+
+    #[test]
+    fn a_long_order_is_that_of_one_shuffle_wherever_it_is_interrupted() {
+        let rows = FIRST + 5_000;
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        rng.set_stream(3);
+        let mut expected: Vec<u32> = (0..rows as u32).collect();
+        expected.shuffle(&mut rng);
+        assert_eq!(order(rows, 7, 3), expected);
+        let mut shuffling = Shuffling::new(Vec::new(), rows, 7, 3);
+        for more in [1, 0, 63, 64, 65, 1_000] {
+            shuffling.advance(more);
+            assert!(!shuffling.is_complete());
+        }
+        assert_eq!(shuffling.complete(), expected);
     }
 
     #[test]

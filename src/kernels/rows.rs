@@ -204,7 +204,7 @@ pub(super) const FETCHED: usize = GROUP / 2;
 /// Asks for the line of a number to be fetched from memory, near to the processor but not nearest: it will be needed soon,
 /// not at once.
 #[inline(always)]
-pub(super) fn prefetch<T>(number: *const T) {
+pub(crate) fn prefetch<T>(number: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
