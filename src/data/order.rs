@@ -35,65 +35,30 @@ pub fn split(rows: usize, fraction: f64, seed: u64) -> (Vec<usize>, Vec<usize>) 
     (training, order)
 }
 
-fn shuffled(order: &mut Vec<u32>, rows: usize, seed: u64, stream: u64) {
-    *order = Shuffling::new(std::mem::take(order), rows, seed, stream).complete();
-}
-
 /// Rows that are shuffled at once. Of so many `rand` draws several places from one random word; each of those after them
 /// gets a word of its own.
 const FIRST: usize = 1 << 16;
 
-/// A shuffle under way: rows join the order one by one, each changing places with a random one of those before it or itself.
-/// To the last row it is that of `rand`, whose order it keeps, but it can be interrupted.
-#[derive(Debug)]
-pub(super) struct Shuffling {
-    rows: usize,
-    rng: ChaCha8Rng,
-    /// The rows that have joined.
-    order: Vec<u32>,
-}
-
-impl Shuffling {
-    /// Begins with the first 65,536 rows. What `order` held is lost, but not its memory.
-    pub fn new(mut order: Vec<u32>, rows: usize, seed: u64, stream: u64) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(stream);
-        order.clear();
-        order.reserve_exact(rows);
-        order.extend(0..rows.min(FIRST) as u32);
-        order.shuffle(&mut rng);
-        Shuffling { rows, rng, order }
-    }
-
-    /// Lets so many more rows join, as far as there are any.
-    pub fn advance(&mut self, rows: usize) {
-        /// Places that are drawn, and asked for from memory, before the first of them is needed.
-        const DRAWN: usize = 64;
-        let mut places = [0; DRAWN];
-        let end = self.rows.min(self.order.len().saturating_add(rows));
-        while self.order.len() < end {
-            let from = self.order.len();
-            let places = &mut places[..DRAWN.min(end - from)];
-            for (row, place) in (from as u32..).zip(places.iter_mut()) {
-                *place = self.rng.random_range(..=row) as usize;
-                kernels::prefetch(self.order.as_ptr().wrapping_add(*place));
-            }
-            self.order.extend(from as u32..(from + places.len()) as u32);
-            for (row, &mut place) in (from..).zip(places) {
-                self.order.swap(row, place);
-            }
+/// The order of `rand`'s own shuffle, which has each row change places with a random one of those before it or itself; but
+/// places are drawn, and asked for from memory, some time before they are needed.
+fn shuffled(order: &mut Vec<u32>, rows: usize, seed: u64, stream: u64) {
+    const DRAWN: usize = 64;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(stream);
+    order.clear();
+    order.extend(0..rows as u32);
+    let first = rows.min(FIRST);
+    order[..first].shuffle(&mut rng);
+    let mut places = [0; DRAWN];
+    for from in (first..rows).step_by(DRAWN) {
+        let places = &mut places[..DRAWN.min(rows - from)];
+        for (row, place) in (from as u32..).zip(places.iter_mut()) {
+            *place = rng.random_range(..=row) as usize;
+            kernels::prefetch(&order[*place]);
         }
-    }
-
-    /// Whether all rows have joined.
-    pub fn is_complete(&self) -> bool {
-        self.order.len() == self.rows
-    }
-
-    /// The order of all rows.
-    pub fn complete(mut self) -> Vec<u32> {
-        self.advance(self.rows);
-        self.order
+        for (row, &mut place) in (from..).zip(places) {
+            order.swap(row, place);
+        }
     }
 }
 
@@ -123,19 +88,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_order_is_that_of_one_shuffle_wherever_it_is_interrupted() {
-        let rows = FIRST + 5_000;
-        let mut rng = ChaCha8Rng::seed_from_u64(7);
-        rng.set_stream(3);
-        let mut expected: Vec<u32> = (0..rows as u32).collect();
-        expected.shuffle(&mut rng);
-        assert_eq!(order(rows, 7, 3), expected);
-        let mut shuffling = Shuffling::new(Vec::new(), rows, 7, 3);
-        for more in [1, 0, 63, 64, 65, 1_000] {
-            shuffling.advance(more);
-            assert!(!shuffling.is_complete());
+    fn a_long_order_is_that_of_one_shuffle() {
+        for rows in [FIRST - 1, FIRST, FIRST + 1, FIRST + 5_000] {
+            let mut rng = ChaCha8Rng::seed_from_u64(7);
+            rng.set_stream(3);
+            let mut expected: Vec<u32> = (0..rows as u32).collect();
+            expected.shuffle(&mut rng);
+            assert!(order(rows, 7, 3) == expected, "{rows} rows");
         }
-        assert_eq!(shuffling.complete(), expected);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod problem;
 mod progress;
 mod report;
 mod run;
+mod shards;
 mod stopping;
 mod sums;
 mod trainer;

@@ -143,7 +143,7 @@ impl<T: Scalar> Scratch<T> {
 }
 
 /// The least rows of which no more pieces are needed than of `most`: pieces of about one length.
-pub(super) fn evenly(rows: usize, most: usize) -> usize {
+fn evenly(rows: usize, most: usize) -> usize {
     if rows <= most { rows.max(1) } else { rows.div_ceil(rows.div_ceil(most)) }
 }
 

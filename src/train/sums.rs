@@ -5,7 +5,8 @@
 //! depend on its rows alone, so neither the micro-batches a window was asked for in nor the threads that add the rows
 //! change a bit of the result.
 
-use super::problem::{Problem, Scratch, evenly, zeros};
+use super::problem::{Problem, Scratch, zeros};
+use super::shards::{MOST_SHARDS, PARALLEL_WORK, Shards};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::kernels::{self, Apart, RowIndex, Team};
@@ -13,26 +14,11 @@ use crate::loss::{Loss, LossSum};
 use crate::model::{Model, parameter_count};
 use crate::scalar::Scalar;
 
-/// The least rows of a shard, and the least multiplications of one: enough to make up for starting and adding its sums.
-const SHARD_ROWS: usize = 64;
-const SHARD_WORK: usize = 6_400;
-
-/// The most shards of an effective batch.
-const MOST_SHARDS: usize = 64;
-
-/// The multiplications of a batch below which threads cost more than they bring.
-const PARALLEL_WORK: usize = 6_000;
-
 /// The multiplications from which a batch takes so long that threads are called on even where they come late.
 const LARGE_WORK: usize = 4_000_000;
 
 /// Bytes for the sums of the shards of a round.
 const ROUND_BYTES: usize = 4 << 20;
-
-/// Rows in each shard of an effective batch of `rows`, for `parameters` parameters; the last may have fewer.
-fn shard_rows(rows: usize, parameters: usize) -> usize {
-    evenly(rows, rows.div_ceil(MOST_SHARDS).max(SHARD_WORK / parameters.max(1)).max(SHARD_ROWS))
-}
 
 /// What a set of rows adds up to.
 #[derive(Debug, Clone)]
@@ -65,8 +51,8 @@ pub(crate) struct Accumulator<T> {
     total: Sums<T>,
     /// Whether nothing has been added to the total.
     empty: bool,
-    /// The last number of rows that were added, and the rows of their shards: divisions count in a step of 100 ns.
-    shard_of: (usize, usize),
+    /// Those of the last rows that were added: divisions count in a step of 100 ns.
+    cut: Shards,
     /// The sums of the shards of a round.
     shards: Vec<Sums<T>>,
     /// One for each thread.
@@ -88,13 +74,14 @@ impl<T: Scalar> Accumulator<T> {
         let threads = threads.min(MOST_SHARDS);
         let team = Team::new(threads)
             .map_err(|error| Error::setting("threads", format!("{threads} cannot be started: {error}")))?;
-        let shards = batch.div_ceil(shard_rows(batch, parameters));
-        let in_a_round = (ROUND_BYTES / (parameters * size_of::<T>()).max(1)).clamp(threads, MOST_SHARDS).min(shards);
+        let cut = Shards::new(batch, parameters);
+        let in_a_round =
+            (ROUND_BYTES / (parameters * size_of::<T>()).max(1)).clamp(threads, MOST_SHARDS).min(cut.count);
         let scratch = || Apart(Scratch::new(model.inputs(), model.outputs()));
         Ok(Accumulator {
             total: Sums::zero(parameters),
             empty: true,
-            shard_of: (0, 1),
+            cut,
             shards: (0..in_a_round).map(|_| Sums::zero(parameters)).collect(),
             scratch: (0..threads).map(|_| scratch()).collect(),
             team,
@@ -113,41 +100,35 @@ impl<T: Scalar> Accumulator<T> {
         L: Loss<T> + ?Sized,
     {
         let parameters = self.total.gradient.len();
-        if rows.len() != self.shard_of.0 {
-            self.shard_of = (rows.len(), shard_rows(rows.len(), parameters));
+        if rows.len() != self.cut.rows {
+            self.cut = Shards::new(rows.len(), parameters);
         }
-        let shard = self.shard_of.1;
+        let cut = self.cut;
         let work = rows.len() * parameters;
-        if rows.len() <= shard && self.empty {
+        if cut.count == 1 && self.empty {
             // The only shard: its sums are the total.
             self.empty = false;
             let Sums { gradient, value } = &mut self.total;
             **value = self.scratch[0].sum_rows(problem, rows, ahead, gradient);
             return;
         }
-        let round = self.shards.len() * shard;
-        let mut place = 0;
-        while place < rows.len() {
-            let now = rows.part(place, place + round);
-            place += now.len();
-            let count = now.len().div_ceil(shard);
+        let mut added = 0;
+        while added < cut.count {
+            let count = self.shards.len().min(cut.count - added);
             let threads = self.team.threads().min(count);
             let threads = if self.calls_for(threads, work) { threads } else { 1 };
             let problem = *problem;
             let shards = &mut self.shards[..count];
             self.team.share(&mut self.scratch[..threads], shards, &move |scratch, first, shards| {
+                let first = added + first;
                 let last = first + shards.len();
-                for (index, sums) in (first..).zip(shards) {
-                    let own = now.part(index * shard, (index + 1) * shard);
+                for (shard, sums) in (first..).zip(shards) {
                     // Each thread knows which it takes next.
-                    let next = if index + 1 < last {
-                        now.part((index + 1) * shard, (index + 2) * shard)
-                    } else {
-                        ahead.part(first * shard, (first + 1) * shard)
-                    };
-                    *sums.value = scratch.sum_rows(&problem, own, next, &mut sums.gradient);
+                    let next = if shard + 1 < last { cut.part(rows, shard + 1) } else { cut.part(ahead, first) };
+                    *sums.value = scratch.sum_rows(&problem, cut.part(rows, shard), next, &mut sums.gradient);
                 }
             });
+            added += count;
             for sums in &mut self.shards[..count] {
                 if self.empty {
                     std::mem::swap(&mut self.total, sums);
