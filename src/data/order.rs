@@ -35,19 +35,20 @@ pub fn split(rows: usize, fraction: f64, seed: u64) -> (Vec<usize>, Vec<usize>) 
     (training, order)
 }
 
-/// Rows that are shuffled at once. Of so many `rand` draws several places from one random word; each of those after them
-/// gets a word of its own.
-const FIRST: usize = 1 << 16;
+/// Rows that are shuffled at once. Of so many `rand` draws two places or more from one random word, for which their product
+/// has to fit 32 bits; each of those after them gets a word of its own.
+const SHUFFLED_AT_ONCE: usize = 1 << 16;
 
 /// The order of `rand`'s own shuffle, which has each row change places with a random one of those before it or itself; but
 /// places are drawn, and asked for from memory, some time before they are needed.
 fn shuffled(order: &mut Vec<u32>, rows: usize, seed: u64, stream: u64) {
     const DRAWN: usize = 64;
+    assert!(rows < u32::MAX as usize, "{rows} rows in memory: their numbers must fit 32 bits");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);
     order.clear();
     order.extend(0..rows as u32);
-    let first = rows.min(FIRST);
+    let first = rows.min(SHUFFLED_AT_ONCE);
     order[..first].shuffle(&mut rng);
     let mut places = [0; DRAWN];
     for from in (first..rows).step_by(DRAWN) {
@@ -89,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_long_order_is_that_of_one_shuffle() {
-        for rows in [FIRST - 1, FIRST, FIRST + 1, FIRST + 5_000] {
+        for rows in [SHUFFLED_AT_ONCE - 1, SHUFFLED_AT_ONCE, SHUFFLED_AT_ONCE + 1, SHUFFLED_AT_ONCE + 5_000] {
             let mut rng = ChaCha8Rng::seed_from_u64(7);
             rng.set_stream(3);
             let mut expected: Vec<u32> = (0..rows as u32).collect();

@@ -239,11 +239,8 @@ impl<T: Element> Block<'_, T> {
             }
         }
         for (k, sums) in sums.into_iter().enumerate() {
-            for (vector, sum) in sums.into_iter().enumerate() {
-                let count = if vector + 1 == VECTORS { last } else { V::LANES };
-                // SAFETY: as above.
-                unsafe { store(sum, gradient.add(k * self.width + column + vector * V::LANES), count) };
-            }
+            // SAFETY: as above.
+            unsafe { store_strip(sums, gradient.add(k * self.width + column), last) };
         }
     }
 }
@@ -272,6 +269,23 @@ unsafe fn load_strip<V: Lanes>(from: *const V::Element, last: usize, strip: &mut
         let count = if vector + 1 == vectors { last } else { V::LANES };
         // SAFETY: the caller's promise.
         *lanes = unsafe { load(from.add(vector * V::LANES), count) };
+    }
+}
+
+/// Writes a strip whose last vector has `last` numbers.
+///
+/// # Safety
+/// They must be writable.
+#[inline(always)]
+pub(super) unsafe fn store_strip<V: Lanes, const VECTORS: usize>(
+    strip: [V; VECTORS],
+    to: *mut V::Element,
+    last: usize,
+) {
+    for (vector, lanes) in strip.into_iter().enumerate() {
+        let count = if vector + 1 == VECTORS { last } else { V::LANES };
+        // SAFETY: the caller's promise.
+        unsafe { store(lanes, to.add(vector * V::LANES), count) };
     }
 }
 

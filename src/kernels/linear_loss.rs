@@ -8,9 +8,8 @@ use super::element::Element;
 use super::forward::tile;
 use super::lanes::{GROUP, Lanes, load};
 use super::level::Kernel;
-use super::linear_squared_error::{BYTES, LinearSquaredError};
+use super::linear_squared_error::LinearSquaredError;
 use super::losses::{OutputLoss, Pairs, first_lanes};
-
 use super::rows::{FETCHED, RowIndex, Rows, prefetch};
 
 /// The sum of the losses of rows of one output `weight row + bias`. Adds its gradient to `weight_gradient`, `[width]`, and
@@ -29,7 +28,7 @@ pub fn linear_loss<T: Element>(
     let width = rows.width();
     assert!(weight.len() == width && weight_gradient.len() == width, "a weight and a gradient for each column");
     assert!(bias.len() <= 1 && bias_gradient.len() == bias.len(), "one bias and its gradient, or none");
-    if loss == OutputLoss::SquaredError && BYTES.contains(&(width * size_of::<T>())) {
+    if loss == OutputLoss::SquaredError {
         let sum = T::run_linear_squared_error(LinearSquaredError {
             rows,
             weight,
@@ -37,7 +36,6 @@ pub fn linear_loss<T: Element>(
             targets,
             weight_gradient: &mut *weight_gradient,
             bias_gradient: &mut *bias_gradient,
-            distance: rows_ahead::<T>(rows),
         });
         if let Some(sum) = sum {
             return sum;
@@ -63,15 +61,6 @@ const MOST_ROWS: usize = 64;
 /// The fewest, as many as share a register of losses: rows of more than 1 KiB come back from the next cache.
 const FEWEST_ROWS: usize = 16;
 
-/// The bytes of the rows between one that is read and one that is fetched meanwhile: more would leave the cache again
-/// before they are read.
-const AHEAD_BYTES: usize = 256 * 1024;
-
-/// Rows between one that is read and one that is fetched meanwhile.
-fn rows_ahead<T>(rows: &Rows<'_, T>) -> usize {
-    rows.len().min(AHEAD_BYTES / (rows.width() * size_of::<T>()).max(1))
-}
-
 /// Rows of one column whose losses are added up before they become double: so few keep the precision of their terms.
 const PIECE: usize = 1024;
 
@@ -89,7 +78,7 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
         }
         let (rows, width) = (self.rows, self.rows.width());
         let block = (BLOCK_BYTES / (width * size_of::<T>()).max(1)).clamp(FEWEST_ROWS, MOST_ROWS) / GROUP * GROUP;
-        let ahead_rows = rows_ahead::<T>(rows).max(block.min(rows.len()));
+        let ahead_rows = rows.distance_ahead().max(block.min(rows.len()));
         let bias = self.bias.first().copied().unwrap_or(T::zero());
         let mut outputs = [T::zero(); MOST_ROWS];
         let mut gradient = [T::zero(); MOST_ROWS];
@@ -215,14 +204,17 @@ mod tests {
     #[test]
     fn one_pass_is_forward_loss_and_backward_on_odd_shapes() {
         on_every_level(|| {
-            for width in [0, 1, 2, 3, 15, 16, 17, 32, 40, 56, 64, 70, 100, 128, 129, 300] {
-                for count in [1, 2, 5, 16, 63, 64, 65, 131] {
+            for width in [0, 1, 2, 3, 15, 16, 17, 32, 33, 40, 45, 56, 61, 64, 65, 70, 90, 100, 128, 129, 300] {
+                for count in [0, 1, 2, 5, 16, 63, 64, 65, 131] {
                     for bias in [true, false] {
                         check::<f64>(count, width, bias, 1e-12);
                         check::<f32>(count, width, bias, 2e-4);
                     }
                 }
             }
+            // Rows that are fetched within the batch, from further on than the cache has room for.
+            check::<f64>(1100, 40, true, 1e-11);
+            check::<f32>(1100, 100, true, 1e-3);
             // Past a piece of a column.
             check::<f64>(2500, 1, true, 1e-11);
         });

@@ -1,17 +1,17 @@
-//! Squared error of one output and its gradient, for rows of some hundred columns: each is read once, and stays in
-//! registers on its way forward and back.
+//! Squared error of one output and its gradient, for rows that fill five to eight registers of 512 bits (65 to 128 columns
+//! in single precision, 33 to 64 in double): each is read once, and stays in registers on its way forward and back.
 
-use super::backward::fetch;
+use num_traits::Zero;
+
+use super::backward::{fetch, store_strip};
 use super::element::Element;
-use super::lanes::{Lanes, store};
+use super::lanes::Lanes;
 use super::level::Kernel;
 use super::losses::{OutputLoss, first_lanes};
 use super::rows::{Rows, prefetch, prefetch_near};
 
-/// The bytes of rows for which this is the fastest way: of shorter ones several go together, longer ones have no room.
-pub const BYTES: std::ops::RangeInclusive<usize> = 257..=512;
-
-/// A linear layer of one output, rows, and their targets; nothing comes of it where registers are too few.
+/// A linear layer of one output, rows, and their targets. Runs to nothing where registers are too few, or where other ways
+/// are faster: several shorter rows go together, and longer ones have no room.
 pub struct LinearSquaredError<'a, T> {
     pub rows: &'a Rows<'a, T>,
     pub weight: &'a [T],
@@ -21,8 +21,6 @@ pub struct LinearSquaredError<'a, T> {
     /// As long as the weight and a row.
     pub weight_gradient: &'a mut [T],
     pub bias_gradient: &'a mut [T],
-    /// Rows between one that is read and one that is fetched from memory meanwhile.
-    pub distance: usize,
 }
 
 impl<T: Element> Kernel<T> for LinearSquaredError<'_, T> {
@@ -46,12 +44,15 @@ impl<T: Element> LinearSquaredError<'_, T> {
     #[inline(always)]
     fn sum<V: Lanes<Element = T>, const VECTORS: usize>(self) -> f64 {
         let width = self.rows.width();
-        assert!(self.weight.len() == width && self.weight_gradient.len() == width);
+        assert!(
+            self.weight.len() == width && self.weight_gradient.len() == width,
+            "a weight and a gradient for each column"
+        );
         let bias = self.bias.first().copied().unwrap_or(T::zero());
         // SAFETY: weight and gradient are as long as a row, and that is `VECTORS` vectors.
         unsafe {
-            let mut layer = Layer::<V, VECTORS>::new(self.weight, bias, self.weight_gradient);
-            let sum = layer.add(self.rows, self.targets, self.distance);
+            let mut layer = Layer::<T, V, VECTORS>::new(self.weight, bias, self.weight_gradient);
+            let sum = layer.add(self.rows, self.targets);
             let bias_gradient = layer.finish(self.weight_gradient);
             if let [bias] = self.bias_gradient {
                 *bias += bias_gradient;
@@ -68,48 +69,46 @@ const BLOCK: usize = 64;
 const NEAR: usize = 8;
 
 /// A linear layer of one output: its weight in `VECTORS` registers, and what has been added to its gradient.
-struct Layer<V: Lanes, const VECTORS: usize> {
+struct Layer<T, V, const VECTORS: usize> {
     weight: [V; VECTORS],
     bias: V,
     /// Numbers of the last vector.
     last: usize,
     weight_gradient: [V; VECTORS],
-    /// The same in every lane.
-    bias_gradient: V,
+    bias_gradient: T,
 }
 
 /// Some rows: where each begins, its target, and the row that is to be fetched from memory meanwhile.
 struct Block<'a, T> {
     rows: &'a Rows<'a, T>,
     /// Those of all rows of the matrix.
-    all_targets: &'a [T],
+    targets_of_all: &'a [T],
     inputs: &'a [*const T],
     targets: &'a [T],
     ahead: &'a [usize],
 }
 
-impl<T: Element, V: Lanes<Element = T>, const VECTORS: usize> Layer<V, VECTORS> {
+impl<T: Element, V: Lanes<Element = T>, const VECTORS: usize> Layer<T, V, VECTORS> {
     /// A layer of `weight row + bias`, whose gradient is to be added to `weight_gradient`.
     ///
     /// # Safety
-    /// Weight and gradient must be as long as a row of `VECTORS` vectors, of which the last may not be full.
+    /// Weight and gradient must be as long as a row: `VECTORS` vectors, the last of them full or not.
     #[inline(always)]
     unsafe fn new(weight: &[T], bias: T, weight_gradient: &[T]) -> Self {
         let last = weight.len() - (VECTORS - 1) * V::LANES;
         // SAFETY: the caller's promise.
         let (weight, weight_gradient) =
             unsafe { (load_row(weight.as_ptr(), last), load_row(weight_gradient.as_ptr(), last)) };
-        let bias_gradient = V::splat(T::zero());
-        Layer { weight, bias: V::splat(bias), last, weight_gradient, bias_gradient }
+        Layer { weight, bias: V::splat(bias), last, weight_gradient, bias_gradient: T::zero() }
     }
 
     /// Adds the gradient of rows, and returns the sum of their losses. `targets` holds the values of all rows of the matrix.
-    /// Meanwhile the rows `distance` further on are fetched.
+    /// Meanwhile rows further on are fetched.
     ///
     /// # Safety
     /// Rows must be as long as the weight.
     #[inline(always)]
-    unsafe fn add(&mut self, rows: &Rows<'_, T>, targets: &[T], distance: usize) -> f64 {
+    unsafe fn add(&mut self, rows: &Rows<'_, T>, targets: &[T]) -> f64 {
         let (mut inputs, mut ahead) = ([std::ptr::null(); BLOCK], [0; BLOCK]);
         let mut of_rows = [T::zero(); BLOCK];
         let (mut total, mut place) = (0.0, 0);
@@ -117,42 +116,43 @@ impl<T: Element, V: Lanes<Element = T>, const VECTORS: usize> Layer<V, VECTORS> 
             let count = (rows.len() - place).min(BLOCK);
             rows.addresses(place, &mut inputs[..count]);
             rows.values(place, targets, &mut of_rows[..count]);
-            rows.rows_ahead(place, distance, &mut ahead[..count]);
+            rows.rows_ahead(place, rows.distance_ahead(), &mut ahead[..count]);
             let block = Block {
                 rows,
-                all_targets: targets,
+                targets_of_all: targets,
                 inputs: &inputs[..count],
                 targets: &of_rows[..count],
                 ahead: &ahead[..count],
             };
-            // The same in every lane.
-            let mut sum = V::splat(T::zero());
+            // Both the same in every lane.
+            let (mut loss, mut derivative) = (V::splat(T::zero()), V::splat(T::zero()));
             for place in 0..count {
                 // SAFETY: the caller's promise.
-                sum = sum.add(unsafe { self.forward_and_back(&block, place) });
+                let of_row = unsafe { self.forward_and_back(&block, place) };
+                (loss, derivative) = (loss.add(of_row.0), derivative.add(of_row.1));
             }
-            total += first_lanes(sum, 1).sum().as_f64();
+            total += first_lanes(loss, 1).sum().as_f64();
+            self.bias_gradient += first_lanes(derivative, 1).sum();
             place += count;
         }
         total
     }
 
-    /// Adds the gradient of the row at a place. Returns its loss in every lane.
+    /// Adds the gradient of the row at a place. Returns its loss and the derivative of that, in every lane.
     ///
     /// # Safety
     /// Rows must be as long as the weight.
     #[inline(always)]
-    unsafe fn forward_and_back(&mut self, block: &Block<'_, T>, place: usize) -> V {
+    unsafe fn forward_and_back(&mut self, block: &Block<'_, T>, place: usize) -> (V, V) {
         block.fetch::<V>(place, VECTORS);
         // SAFETY: the caller's promise.
         let x: [V; VECTORS] = unsafe { load_row(block.inputs[place], self.last) };
         let output = V::splat(self.product(&x)).add(self.bias);
         let (loss, derivative) = OutputLoss::SquaredError.of(output, V::splat(block.targets[place]));
-        self.bias_gradient = self.bias_gradient.add(derivative);
         for (sum, x) in self.weight_gradient.iter_mut().zip(x) {
             *sum = x.mul_add(derivative, *sum);
         }
-        loss
+        (loss, derivative)
     }
 
     /// The product of weight and row.
@@ -173,22 +173,19 @@ impl<T: Element, V: Lanes<Element = T>, const VECTORS: usize> Layer<V, VECTORS> 
     /// As for [`new`](Layer::new).
     #[inline(always)]
     unsafe fn finish(self, weight_gradient: &mut [T]) -> T {
-        for (vector, sum) in self.weight_gradient.into_iter().enumerate() {
-            let count = if vector + 1 == VECTORS { self.last } else { V::LANES };
-            // SAFETY: the caller's promise.
-            unsafe { store(sum, weight_gradient.as_mut_ptr().add(vector * V::LANES), count) };
-        }
-        first_lanes(self.bias_gradient, 1).sum()
+        // SAFETY: the caller's promise.
+        unsafe { store_strip(self.weight_gradient, weight_gradient.as_mut_ptr(), self.last) };
+        self.bias_gradient
     }
 }
 
 impl<T: Element> Block<'_, T> {
-    /// Asks for the row ahead of a place and its target from memory, and from the next cache for a row that is read soon.
+    /// Asks memory for the row ahead of a place and its target, and the next cache for a row that is read soon.
     #[inline(always)]
     fn fetch<V: Lanes<Element = T>>(&self, place: usize, vectors: usize) {
         let width = self.rows.width();
         let ahead = self.ahead[place];
-        prefetch(self.all_targets.as_ptr().wrapping_add(ahead));
+        prefetch(self.targets_of_all.as_ptr().wrapping_add(ahead));
         fetch::<V>(self.rows.address(ahead), 0, vectors, width);
         if let Some(&soon) = self.inputs.get(place + NEAR) {
             for vector in 0..vectors {
@@ -205,9 +202,13 @@ impl<T: Element> Block<'_, T> {
 /// They must be readable.
 #[inline(always)]
 unsafe fn load_row<V: Lanes, const VECTORS: usize>(from: *const V::Element, last: usize) -> [V; VECTORS] {
-    // SAFETY: the caller's promise.
-    std::array::from_fn(|vector| unsafe {
-        let from = from.add(vector * V::LANES);
-        if vector + 1 == VECTORS { V::load_partial(from, last) } else { V::load(from) }
-    })
+    let mut row = [V::splat(V::Element::zero()); VECTORS];
+    for (vector, lanes) in row.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        *lanes = unsafe {
+            let from = from.add(vector * V::LANES);
+            if vector + 1 == VECTORS { V::load_partial(from, last) } else { V::load(from) }
+        };
+    }
+    row
 }

@@ -163,7 +163,17 @@ impl<'a, T> Rows<'a, T> {
     where
         T: Copy,
     {
-        self.index.part(place, place + of_rows.len()).each(|r, row| of_rows[r] = values[row]);
+        let rows = self.index.part(place, place + of_rows.len());
+        assert_eq!(rows.len(), of_rows.len(), "so many rows from there on");
+        rows.each(|r, row| of_rows[r] = values[row]);
+    }
+
+    /// Rows between one that is read and one that is best fetched from memory meanwhile: more would leave the cache again
+    /// before they are read.
+    #[inline(always)]
+    pub(super) fn distance_ahead(&self) -> usize {
+        const AHEAD_BYTES: usize = 256 * 1024;
+        self.len().min(AHEAD_BYTES / (self.width * size_of::<T>()).max(1))
     }
 
     /// The rows that will be read `distance` rows after those from a place on, here or among those ahead; the row at the
@@ -215,7 +225,7 @@ pub(crate) fn prefetch<T>(number: *const T) {
     let _ = number;
 }
 
-/// Asks for the line of a number to be taken to the nearest cache: it will be needed at once.
+/// Asks for the line of a number to be taken to the nearest cache: it will be needed very soon.
 #[inline(always)]
 pub(super) fn prefetch_near<T>(number: *const T) {
     #[cfg(target_arch = "x86_64")]

@@ -120,11 +120,16 @@ impl<T: Scalar> Accumulator<T> {
             let problem = *problem;
             let shards = &mut self.shards[..count];
             self.team.share(&mut self.scratch[..threads], shards, &move |scratch, first, shards| {
-                let first = added + first;
-                let last = first + shards.len();
-                for (shard, sums) in (first..).zip(shards) {
-                    // Each thread knows which it takes next.
-                    let next = if shard + 1 < last { cut.part(rows, shard + 1) } else { cut.part(ahead, first) };
+                let last = added + first + shards.len();
+                for (shard, sums) in (added + first..).zip(shards) {
+                    // Each thread knows which it takes next: here, in the next round, or in the next batch.
+                    let next = if shard + 1 < last {
+                        cut.part(rows, shard + 1)
+                    } else if added + count < cut.count {
+                        cut.part(rows, added + count + first)
+                    } else {
+                        cut.part(ahead, first)
+                    };
                     *sums.value = scratch.sum_rows(&problem, cut.part(rows, shard), next, &mut sums.gradient);
                 }
             });

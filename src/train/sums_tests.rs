@@ -17,8 +17,14 @@ fn model(data: &Dataset<f64>) -> Linear<f64> {
 
 /// The sums of all rows, every third first.
 fn sums(data: &Dataset<f64>, threads: usize) -> Sums<f64> {
+    sums_in_rounds(data, threads, usize::MAX)
+}
+
+/// The same with room for so many shards at once.
+fn sums_in_rounds(data: &Dataset<f64>, threads: usize, room: usize) -> Sums<f64> {
     let model = model(data);
     let mut accumulator = Accumulator::new(&model, threads, data.rows(), data.rows()).unwrap();
+    accumulator.shards.truncate(room);
     let rows = data.rows() as u32;
     let order: Vec<u32> = (0..3).flat_map(|start| (start..rows).step_by(3)).collect();
     let problem = Problem { model: &model, loss: &CrossEntropy::new(), data, targets: data.targets() };
@@ -37,12 +43,28 @@ fn assert_same_bits(a: &Sums<f64>, b: &Sums<f64>, what: &str) {
 #[test]
 fn threads_change_no_bit() {
     let _level = at_one_level();
-    // From one shard to more than a round has room for.
     for (rows, features) in [(1, 3), (63, 3), (700, 40), (5000, 40), (1, 300), (257, 300), (5000, 4000)] {
         let data = data(rows.min(if features > 1000 { 300 } else { rows }), features);
         let one = sums(&data, 1);
         for threads in [2, 3, 7] {
             assert_same_bits(&sums(&data, threads), &one, &format!("{rows} x {features}, {threads} threads"));
+        }
+    }
+}
+
+#[test]
+fn rounds_change_no_bit() {
+    let _level = at_one_level();
+    let data = data(1500, 60);
+    let (model, whole) = (model(&data), sums(&data, 1));
+    assert_eq!(Accumulator::new(&model, 1, 1500, 1500).unwrap().shards.len(), 22);
+    for room in [1, 2, 5, 21] {
+        for threads in [1, 2, 3] {
+            assert_same_bits(
+                &sums_in_rounds(&data, threads, room),
+                &whole,
+                &format!("{room} at once, {threads} threads"),
+            );
         }
     }
 }
