@@ -28,7 +28,8 @@ pub fn linear_loss<T: Element>(
     let width = rows.width();
     assert!(weight.len() == width && weight_gradient.len() == width, "a weight and a gradient for each column");
     assert!(bias.len() <= 1 && bias_gradient.len() == bias.len(), "one bias and its gradient, or none");
-    if loss == OutputLoss::SquaredError {
+    // A single column goes a way of its own.
+    if loss == OutputLoss::SquaredError && width > 1 {
         let sum = T::run_linear_squared_error(LinearSquaredError {
             rows,
             weight,
