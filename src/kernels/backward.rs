@@ -3,7 +3,7 @@
 use super::element::Element;
 use super::lanes::{GROUP, Lanes, load, store};
 use super::level::Kernel;
-use super::rows::{FETCHED, Rows, per_line, prefetch};
+use super::rows::{FETCHED, Rows, per_line, prefetch_to};
 use super::vector::{dot_lanes, sum_lanes};
 
 /// Adds each row's gradient to `weight_gradient`, `[outputs, width]`, and to `bias_gradient`, `[outputs]` or empty.
@@ -226,7 +226,7 @@ impl<T: Element> Block<'_, T> {
         let rows = self.inputs.iter().zip(self.next).zip(self.output_gradient.chunks_exact(self.each));
         for (r, ((&input, next), gradients)) in rows.enumerate() {
             if first == 0 && r % GROUP >= FETCHED {
-                fetch::<V>(*next, column, VECTORS, self.width);
+                fetch::<V, false>(*next, column, VECTORS, self.width);
             }
             let mut x = [V::splat(T::zero()); VECTORS];
             // SAFETY: as above.
@@ -245,16 +245,22 @@ impl<T: Element> Block<'_, T> {
     }
 }
 
-/// Asks for the lines of a strip of a row, and for the end of the row, which may lie on a line of its own.
+/// Asks for the lines of a strip of a row, and for the end of the row, which may lie on a line of its own: to the nearest
+/// cache or the next, as [`prefetch_to`].
 #[inline(always)]
-pub(super) fn fetch<V: Lanes>(row: *const V::Element, column: usize, vectors: usize, width: usize) {
+pub(super) fn fetch<V: Lanes, const NEAREST: bool>(
+    row: *const V::Element,
+    column: usize,
+    vectors: usize,
+    width: usize,
+) {
     for column in (column..).step_by(V::LANES).take(vectors) {
         if column.is_multiple_of(per_line::<V::Element>()) {
-            prefetch(row.wrapping_add(column));
+            prefetch_to::<NEAREST, _>(row.wrapping_add(column));
         }
     }
     if column + vectors * V::LANES >= width {
-        prefetch(row.wrapping_add(width - 1));
+        prefetch_to::<NEAREST, _>(row.wrapping_add(width - 1));
     }
 }
 

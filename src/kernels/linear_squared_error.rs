@@ -8,7 +8,7 @@ use super::element::Element;
 use super::lanes::Lanes;
 use super::level::Kernel;
 use super::losses::{OutputLoss, first_lanes};
-use super::rows::{Rows, prefetch, prefetch_near};
+use super::rows::{Rows, prefetch};
 
 /// A linear layer of one output, rows, and their targets. Runs to nothing where registers are too few, or where other ways
 /// are faster: several shorter rows go together, and longer ones have no room.
@@ -186,12 +186,9 @@ impl<T: Element> Block<'_, T> {
         let width = self.rows.width();
         let ahead = self.ahead[place];
         prefetch(self.targets_of_all.as_ptr().wrapping_add(ahead));
-        fetch::<V>(self.rows.address(ahead), 0, vectors, width);
+        fetch::<V, false>(self.rows.address(ahead), 0, vectors, width);
         if let Some(&soon) = self.inputs.get(place + NEAR) {
-            for vector in 0..vectors {
-                prefetch_near(soon.wrapping_add(vector * V::LANES));
-            }
-            prefetch_near(soon.wrapping_add(width - 1));
+            fetch::<V, true>(soon, 0, vectors, width);
         }
     }
 }

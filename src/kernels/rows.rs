@@ -215,24 +215,18 @@ pub(super) const FETCHED: usize = GROUP / 2;
 /// not at once.
 #[inline(always)]
 pub(crate) fn prefetch<T>(number: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(number.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = number;
+    prefetch_to::<false, T>(number);
 }
 
-/// Asks for the line of a number to be taken to the nearest cache: it will be needed very soon.
+/// Asks for the line of a number to be fetched: to the nearest cache if it will be needed very soon, else to the next.
 #[inline(always)]
-pub(super) fn prefetch_near<T>(number: *const T) {
+pub(super) fn prefetch_to<const NEAREST: bool, T>(number: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        let number = number.cast();
         // SAFETY: a prefetch reads nothing, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(number.cast()) };
+        unsafe { if NEAREST { _mm_prefetch::<_MM_HINT_T0>(number) } else { _mm_prefetch::<_MM_HINT_T1>(number) } };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = number;
