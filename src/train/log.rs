@@ -1,6 +1,6 @@
 //! The log of a run: JSON lines, or the steps as a CSV table.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -45,11 +45,17 @@ pub struct RunLog {
     header: LogHeader,
     /// Taken at the end.
     sink: Option<Sink>,
-    /// Room for a line.
-    line: Vec<u8>,
+    /// Steps still to be written.
+    steps: Vec<StepRow>,
+    /// Room for lines.
+    lines: Vec<u8>,
     /// When the epoch under way began.
     epoch_began: Instant,
 }
+
+/// Steps written in one go: one by one, between steps of a few microseconds, the processor has forgotten the writing each
+/// time.
+const STEPS_AT_ONCE: usize = 64;
 
 enum Sink {
     Json(AtomicFile),
@@ -57,6 +63,7 @@ enum Sink {
     Csv(Box<csv::Writer<AtomicFile>>),
 }
 
+/// A line that is not a step's.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Line<'a> {
@@ -69,7 +76,6 @@ enum Line<'a> {
         parameters: usize,
         config: &'a serde_json::Value,
     },
-    Step(StepRow),
     Epoch {
         epoch: usize,
         loss: f64,
@@ -91,7 +97,7 @@ enum Line<'a> {
     },
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 struct StepRow {
     step: u64,
     epoch: usize,
@@ -116,25 +122,61 @@ impl RunLog {
             path: path.as_ref().to_owned(),
             header,
             sink: Some(sink),
-            line: Vec::new(),
+            steps: Vec::with_capacity(STEPS_AT_ONCE),
+            lines: Vec::new(),
             epoch_began: Instant::now(),
         })
     }
 
+    /// Writes the steps before a line, and the line.
     fn write(&mut self, line: &Line<'_>) -> Result<()> {
-        let written = match (&mut self.sink, line) {
-            (Some(Sink::Json(file)), line) => {
-                // One piece a line: a line is many small pieces, and each would be written by itself.
-                self.line.clear();
-                let whole = serde_json::to_writer(&mut self.line, line).map_err(Into::into);
-                self.line.push(b'\n');
-                whole.and_then(|()| file.write_all(&self.line))
+        self.write_steps()?;
+        let Some(Sink::Json(file)) = &mut self.sink else { return Ok(()) };
+        self.lines.clear();
+        let written = push_line(&mut self.lines, line).and_then(|()| file.write_all(&self.lines));
+        written.map_err(|error| Error::io(&self.path, "write", error))
+    }
+
+    /// Writes the steps that still are to be.
+    fn write_steps(&mut self) -> Result<()> {
+        let mut steps = self.steps.drain(..);
+        let written = match &mut self.sink {
+            Some(Sink::Json(file)) => {
+                self.lines.clear();
+                let lines = steps.try_for_each(|step| push_step(&mut self.lines, &step));
+                lines.and_then(|()| file.write_all(&self.lines))
             }
-            (Some(Sink::Csv(writer)), Line::Step(row)) => writer.serialize(row).map_err(Into::into),
-            _ => Ok(()),
+            Some(Sink::Csv(writer)) => steps.try_for_each(|step| writer.serialize(step)).map_err(Into::into),
+            None => Ok(()),
         };
         written.map_err(|error| Error::io(&self.path, "write", error))
     }
+}
+
+fn push_line(lines: &mut Vec<u8>, line: &Line<'_>) -> io::Result<()> {
+    serde_json::to_writer(&mut *lines, line)?;
+    lines.push(b'\n');
+    Ok(())
+}
+
+/// The line of a step. The names stand here as they are: to look for what is to be escaped in them takes as long as all
+/// of the numbers, and there is a line for every few microseconds.
+fn push_step(lines: &mut Vec<u8>, row: &StepRow) -> io::Result<()> {
+    let StepRow { step, epoch, loss, grad_norm, lr, samples } = row;
+    lines.extend_from_slice(br#"{"kind":"step","step":"#);
+    serde_json::to_writer(&mut *lines, step)?;
+    lines.extend_from_slice(br#","epoch":"#);
+    serde_json::to_writer(&mut *lines, epoch)?;
+    lines.extend_from_slice(br#","loss":"#);
+    serde_json::to_writer(&mut *lines, loss)?;
+    lines.extend_from_slice(br#","grad_norm":"#);
+    serde_json::to_writer(&mut *lines, grad_norm)?;
+    lines.extend_from_slice(br#","lr":"#);
+    serde_json::to_writer(&mut *lines, lr)?;
+    lines.extend_from_slice(br#","samples":"#);
+    serde_json::to_writer(&mut *lines, samples)?;
+    lines.extend_from_slice(b"}\n");
+    Ok(())
 }
 
 impl Observer for RunLog {
@@ -158,7 +200,8 @@ impl Observer for RunLog {
 
     fn step(&mut self, event: &StepEvent) -> Result<()> {
         let StepEvent { step, epoch, loss, grad_norm, lr, samples } = *event;
-        self.write(&Line::Step(StepRow { step, epoch, loss, grad_norm, lr, samples }))
+        self.steps.push(StepRow { step, epoch, loss, grad_norm, lr, samples });
+        if self.steps.len() < STEPS_AT_ONCE { Ok(()) } else { self.write_steps() }
     }
 
     fn epoch(&mut self, event: &EpochEvent) -> Result<()> {
@@ -235,6 +278,45 @@ mod tests {
     fn a_csv_log_holds_the_steps() {
         let log = log(LogFormat::Csv);
         assert_eq!(log, "step,epoch,loss,grad_norm,lr,samples\n1,1,0.30000000000000004,1e-300,0.1,3\n");
+    }
+
+    /// Of a run of so many steps, with an epoch after each hundred.
+    fn long_log(steps: u64, format: LogFormat) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut log = RunLog::create(&path, format, LogHeader::default()).unwrap();
+        for step in 1..=steps {
+            let lr = 1.0 / step as f64;
+            log.step(&StepEvent { step, epoch: 1, loss: f64::NAN, grad_norm: -0.0, lr, samples: 3 }).unwrap();
+            if step % 100 == 0 {
+                let epoch = EpochEvent { epoch: 1, loss: 0.3, valid_loss: None, grad_norm: 0.0, samples: 3 };
+                log.epoch(&epoch).unwrap();
+            }
+        }
+        log.end(&RunEnd { reason: StopReason::Finished, steps, epochs: 1, loss: 0.25, seconds: 2.0 }).unwrap();
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn steps_written_in_one_go_are_all_there_and_in_order() {
+        for steps in [1, STEPS_AT_ONCE as u64, STEPS_AT_ONCE as u64 + 1, 250] {
+            let text = long_log(steps, LogFormat::JsonLines);
+            let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let kinds: Vec<&str> = lines.iter().map(|line| line["kind"].as_str().unwrap()).collect();
+            for (at, _) in kinds.iter().enumerate().filter(|(_, kind)| **kind == "epoch") {
+                assert_eq!(lines[at - 1]["step"].as_u64().unwrap() % 100, 0);
+            }
+            let logged: Vec<_> = lines.iter().filter(|line| line["kind"] == "step").collect();
+            assert_eq!((logged.len() as u64, kinds.last()), (steps, Some(&"end")));
+            for (step, line) in (1..).zip(logged) {
+                let expected = serde_json::json!({
+                    "kind": "step", "step": step, "epoch": 1, "loss": null, "grad_norm": -0.0, "lr": 1.0 / step as f64,
+                    "samples": 3
+                });
+                assert_eq!(*line, expected);
+            }
+            assert_eq!(long_log(steps, LogFormat::Csv).lines().count() as u64, steps + 1);
+        }
     }
 
     #[test]
