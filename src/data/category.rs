@@ -28,12 +28,21 @@ fn bits<T: Scalar>(value: T) -> u64 {
 /// Numbers that are kept in a list, where they are found at once. More of them take a map.
 const FEW: usize = 16;
 
+/// Where a key stands among a few different ones. All are compared, without a branch: which of them a cell is cannot be
+/// foreseen.
+fn place_among_few(keys: &[u64], key: u64) -> Option<usize> {
+    const NOWHERE: usize = usize::MAX;
+    let place = keys.iter().enumerate().fold(NOWHERE, |found, (at, other)| if *other == key { at } else { found });
+    (place != NOWHERE).then_some(place)
+}
+
 /// How often each category occurs.
 #[derive(Debug)]
 pub(crate) struct Tally<T> {
     texts: Arc<Vec<String>>,
     text_counts: Vec<usize>,
-    few_numbers: Vec<(u64, T, usize)>,
+    few_keys: Vec<u64>,
+    few_numbers: Vec<(T, usize)>,
     more_numbers: HashMap<u64, (T, usize)>,
     most_numbers: usize,
 }
@@ -42,7 +51,14 @@ impl<T: Scalar> Tally<T> {
     /// For cells of a column with these texts. More numbers than `most_numbers` are not told apart.
     pub(crate) fn new(texts: Arc<Vec<String>>, most_numbers: usize) -> Self {
         let text_counts = vec![0; texts.len()];
-        Tally { texts, text_counts, few_numbers: Vec::new(), more_numbers: HashMap::new(), most_numbers }
+        Tally {
+            texts,
+            text_counts,
+            few_keys: Vec::new(),
+            few_numbers: Vec::new(),
+            more_numbers: HashMap::new(),
+            most_numbers,
+        }
     }
 
     /// Counts a cell; one that is missing is none.
@@ -56,10 +72,11 @@ impl<T: Scalar> Tally<T> {
 
     fn add_number(&mut self, value: T, count: usize) {
         let key = bits(value);
-        if let Some((_, _, all)) = self.few_numbers.iter_mut().find(|(other, ..)| *other == key) {
-            *all += count;
-        } else if self.few_numbers.len() < FEW {
-            self.few_numbers.push((key, value, count));
+        if let Some(place) = place_among_few(&self.few_keys, key) {
+            self.few_numbers[place].1 += count;
+        } else if self.few_keys.len() < FEW {
+            self.few_keys.push(key);
+            self.few_numbers.push((value, count));
         } else if !self.is_over() {
             self.more_numbers.entry(key).or_insert((value, 0)).1 += count;
         }
@@ -68,8 +85,8 @@ impl<T: Scalar> Tally<T> {
     /// Adds what was counted in other rows of the column.
     pub(crate) fn merge(&mut self, other: &Tally<T>) {
         self.text_counts.iter_mut().zip(&other.text_counts).for_each(|(count, more)| *count += more);
-        let few = other.few_numbers.iter().map(|&(_, value, count)| (value, count));
-        few.chain(other.more_numbers.values().copied()).for_each(|(value, count)| self.add_number(value, count));
+        let few = other.few_numbers.iter();
+        few.chain(other.more_numbers.values()).for_each(|&(value, count)| self.add_number(value, count));
     }
 
     /// Whether there are more numbers than are told apart.
@@ -82,11 +99,11 @@ impl<T: Scalar> Tally<T> {
         if self.is_over() {
             return None;
         }
-        let few = self.few_numbers.iter().map(|(_, value, count)| (number_text(*value), *count));
-        let more = self.more_numbers.values().map(|(value, count)| (number_text(*value), *count));
+        let numbers = self.few_numbers.iter().chain(self.more_numbers.values());
+        let numbers = numbers.map(|(value, count)| (number_text(*value), *count));
         let texts = self.texts.iter().cloned().zip(self.text_counts.iter().copied()).filter(|(_, count)| *count > 0);
         let mut counts = HashMap::new();
-        few.chain(more).chain(texts).for_each(|(text, count)| *counts.entry(text).or_insert(0) += count);
+        numbers.chain(texts).for_each(|(text, count)| *counts.entry(text).or_insert(0) += count);
         Some(counts)
     }
 }
@@ -97,8 +114,9 @@ pub(crate) struct Categories<'a> {
     index: HashMap<&'a str, usize>,
     /// The category of each text of the column, by its code.
     by_code: Vec<Option<usize>>,
-    /// The category of numbers that were looked up.
-    by_number: Vec<(u64, Option<usize>)>,
+    /// A few numbers that were looked up, and the category of each.
+    few_keys: Vec<u64>,
+    by_number: Vec<Option<usize>>,
 }
 
 impl<'a> Categories<'a> {
@@ -106,7 +124,7 @@ impl<'a> Categories<'a> {
     pub(crate) fn new(categories: &'a [String], texts: &[String]) -> Self {
         let index: HashMap<&str, usize> = categories.iter().enumerate().map(|(i, c)| (c.as_str(), i)).collect();
         let by_code = texts.iter().map(|text| index.get(text.as_str()).copied()).collect();
-        Categories { index, by_code, by_number: Vec::new() }
+        Categories { index, by_code, few_keys: Vec::new(), by_number: Vec::new() }
     }
 
     /// The index of this category.
@@ -122,12 +140,13 @@ impl<'a> Categories<'a> {
     /// The category of a number.
     pub(crate) fn of_number<T: Scalar>(&mut self, value: T) -> Option<usize> {
         let key = bits(value);
-        if let Some((_, category)) = self.by_number.iter().find(|(other, _)| *other == key) {
-            return *category;
+        if let Some(place) = place_among_few(&self.few_keys, key) {
+            return self.by_number[place];
         }
         let category = self.find(&number_text(value));
-        if self.by_number.len() < FEW {
-            self.by_number.push((key, category));
+        if self.few_keys.len() < FEW {
+            self.few_keys.push(key);
+            self.by_number.push(category);
         }
         category
     }
