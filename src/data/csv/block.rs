@@ -2,6 +2,7 @@
 
 use super::cell::{Content, MissingMarkers};
 use super::column::{MISSING, Texts};
+use super::ends::Ends;
 use super::lexer::{Fault, Lexer, Syntax};
 use super::lines::RowLines;
 use super::number;
@@ -55,8 +56,8 @@ impl<T: Scalar> Block<T> {
         self.lines.len()
     }
 
-    fn push_other(&mut self, column: usize, code: u32) {
-        self.numbers.push(T::nan());
+    /// Notes a cell that is not a number in the row that is being read.
+    fn note_other(&mut self, column: usize, code: u32) {
         self.others.push(Other { row: self.rows() as u32, column: column as u32, code });
     }
 }
@@ -92,14 +93,34 @@ impl BlockReader {
     }
 
     fn read_rows<T: Scalar>(&self, lexer: &mut Lexer<'_>, block: &mut Block<T>) -> Result<(), Fault> {
+        let mut ends = Ends::new(lexer.bytes(), self.syntax);
         while lexer.begin_record()? {
             let line = lexer.line();
+            let first = block.numbers.len();
+            block.numbers.resize(first + self.columns, T::nan());
             let mut cells = 0;
             loop {
-                match if self.plain_delimiter { lexer.take_number() } else { None } {
-                    Some(number) if !self.markers.is_missing_number(number) => block.numbers.push(number),
-                    Some(_) => block.push_other(cells, MISSING),
+                if self.plain_delimiter {
+                    let row = block.numbers.get_mut(first + cells..).unwrap_or_default();
+                    let is_missing = |number| self.markers.is_missing_number(number);
+                    let (taken, more) = lexer.take_plain_numbers(&mut ends, row, is_missing);
+                    cells += taken;
+                    if !more {
+                        lexer.another_cell();
+                        break;
+                    }
+                }
+                let number = if self.plain_delimiter { lexer.take_number(&mut ends) } else { None };
+                let number = match number {
+                    Some(number) if !self.markers.is_missing_number(number) => Some(number),
+                    Some(_) => {
+                        block.note_other(cells, MISSING);
+                        None
+                    }
                     None => self.read_cell(lexer, block, cells)?,
+                };
+                if let (Some(place), Some(number)) = (block.numbers.get_mut(first + cells), number) {
+                    *place = number;
                 }
                 cells += 1;
                 if !lexer.another_cell() {
@@ -114,19 +135,22 @@ impl BlockReader {
         Ok(())
     }
 
-    fn read_cell<T: Scalar>(&self, lexer: &mut Lexer<'_>, block: &mut Block<T>, column: usize) -> Result<(), Fault> {
+    /// Reads a cell of any kind: its number, or notes what else it is.
+    fn read_cell<T: Scalar>(
+        &self,
+        lexer: &mut Lexer<'_>,
+        block: &mut Block<T>,
+        column: usize,
+    ) -> Result<Option<T>, Fault> {
         let cell = lexer.read_cell()?;
         let text = lexer.text(cell)?;
         let code = match self.markers.content(&text) {
-            Content::Number(value) => {
-                block.numbers.push(value);
-                return Ok(());
-            }
+            Content::Number(value) => return Ok(Some(value)),
             Content::Missing => MISSING,
             // A row that is too long has no column for it, and is a fault.
             Content::Text(text) => block.texts.get_mut(column).map_or(MISSING, |texts| texts.code(text)),
         };
-        block.push_other(column, code);
-        Ok(())
+        block.note_other(column, code);
+        Ok(None)
     }
 }

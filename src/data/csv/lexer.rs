@@ -8,7 +8,8 @@ use std::str;
 
 use memchr::{memchr, memchr2, memchr2_iter, memchr3};
 
-use super::number::{self, is_part};
+use super::ends::Ends;
+use super::number;
 use crate::scalar::Scalar;
 
 /// The two characters that shape the records.
@@ -71,6 +72,11 @@ impl<'a> Lexer<'a> {
         Lexer { strict: false, ..Lexer::new(bytes, syntax) }
     }
 
+    /// The text.
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// How many bytes have been read.
     pub(crate) fn position(&self) -> usize {
         self.at
@@ -118,21 +124,49 @@ impl<'a> Lexer<'a> {
         Ok(Cell { start, end, escaped: false, line: self.line })
     }
 
-    /// Reads the next cell if it is a finite number, in quotes or not, with no spaces after it. The delimiter must be
-    /// [no part of a number](number::is_part).
-    #[inline]
-    pub(crate) fn take_number<T: Scalar>(&mut self) -> Option<T> {
-        let start = self.skip_spaces(self.at);
-        if let Some((value, end)) = number::read_plain(self.bytes, start)
-            && self.is_cell_end(end)
-        {
-            self.at = end;
-            return Some(value);
+    /// Reads the next cells into `row` as long as they are [plain](number::read_plain) numbers, of which `leave` leaves
+    /// some to others. Stops at the next cell, or on the line end; how many were read, and whether there is another cell.
+    /// The delimiter must be [no part of a number](number::is_part), and `ends` those of this text.
+    #[inline(always)]
+    pub(crate) fn take_plain_numbers<T: Scalar>(
+        &mut self,
+        ends: &mut Ends<'_>,
+        row: &mut [T],
+        leave: impl Fn(T) -> bool,
+    ) -> (usize, bool) {
+        let mut taken = 0;
+        for number in row {
+            let start = self.at;
+            let end = ends.next(start);
+            let short = self.bytes.get(start..).and_then(|rest| rest.first_chunk());
+            let value = short.and_then(|bytes| number::read_short(bytes, end - start));
+            match value.or_else(|| number::read_plain(self.bytes, start..end)) {
+                Some(value) if !leave(value) => *number = value,
+                _ => {
+                    ends.put_back(end);
+                    break;
+                }
+            }
+            taken += 1;
+            if self.bytes.get(end) != Some(&self.syntax.delimiter) {
+                self.at = end;
+                return (taken, false);
+            }
+            self.at = end + 1;
         }
-        self.take_any_number(start)
+        (taken, true)
     }
 
-    fn take_any_number<T: Scalar>(&mut self, start: usize) -> Option<T> {
+    /// Reads the next cell, which [`take_plain_numbers`](Self::take_plain_numbers) has left, if it is a finite number all
+    /// the same: in quotes or not, with no spaces after it.
+    pub(crate) fn take_number<T: Scalar>(&mut self, ends: &mut Ends<'_>) -> Option<T> {
+        let start = self.skip_spaces(self.at);
+        let end = ends.next(start);
+        self.take_any_number(start, end)
+    }
+
+    /// The same for a cell that begins at `start`, and ends at `end` unless that is in quotes.
+    fn take_any_number<T: Scalar>(&mut self, start: usize, end: usize) -> Option<T> {
         let quotes = usize::from(self.bytes.get(start) == Some(&b'"'));
         let number = self.bytes.get(start + quotes..)?;
         // The parser would take "inf" and "nan" as well.
@@ -141,9 +175,14 @@ impl<'a> Lexer<'a> {
             return None;
         }
         // Without quotes it was tried before.
-        let plain = if quotes > 0 { number::read_plain(number, 0) } else { None };
-        let plain = plain.filter(|(_, end)| !number.get(*end).is_some_and(|&byte| is_part(byte)));
-        let (value, length) = plain.or_else(|| T::parse_decimal_prefix(number))?;
+        if quotes > 0
+            && self.bytes[end - 1] == b'"'
+            && let Some(value) = number::read_plain(self.bytes, start + 1..end - 1)
+        {
+            self.at = end;
+            return Some(value);
+        }
+        let (value, length) = T::parse_decimal_prefix(number)?;
         let end = start + quotes + length;
         let closed = quotes == 0 || self.bytes.get(end) == Some(&b'"');
         if !value.is_finite() || !closed || !self.is_cell_end(end + quotes) {

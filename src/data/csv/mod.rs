@@ -4,6 +4,7 @@ mod block;
 mod cell;
 mod column;
 mod dialect;
+mod ends;
 mod heading;
 mod lexer;
 mod lines;

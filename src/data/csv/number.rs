@@ -1,8 +1,10 @@
-//! Numbers as most files write them, read without looking for the cell's end first.
+//! Numbers as most files write them, read in a few steps.
 //!
 //! A sign, up to 7 digits, and a point with up to 8 more are read here, eight bytes at a time; all other numbers by
 //! `fast-float2`. A whole number below 2^53 and a power of ten up to 10^22 are exact in `f64`, so that one division
-//! rounds their quotient correctly (Clinger 1990). It halves the time a file of such numbers takes.
+//! rounds their quotient correctly (Clinger 1990); in `f32` they are below 2^24 and up to 10^10.
+
+use std::ops::Range;
 
 use crate::scalar::Scalar;
 
@@ -11,69 +13,120 @@ pub(crate) fn is_part(byte: u8) -> bool {
     byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E')
 }
 
-/// Reads the number at `at` and says where it ends, if it is one of these and eight bytes follow its sign and its
-/// point. It goes on, and has another value, if the byte there [is a part of a number](is_part).
-#[inline]
-pub(crate) fn read_plain<T: Scalar>(bytes: &[u8], at: usize) -> Option<(T, usize)> {
-    let negative = *bytes.get(at)? == b'-';
-    let mut end = at + usize::from(negative);
-    let values = eight_values(bytes, end)?;
-    // A single digit before the point is foreseen by the processor, which need not wait for a count then.
-    let mut mantissa = if values & 0xff00 == POINT && values & 0xff < 10 {
-        end += 1;
-        values & 0xff
-    } else {
-        let count = leading_digits(values);
-        if count == 0 || count == 8 {
-            return None;
-        }
-        end += count;
-        number(values, count)
-    };
-    let mut decimals = 0;
-    if *bytes.get(end)? == b'.' {
-        let values = eight_values(bytes, end + 1)?;
-        decimals = leading_digits(values);
-        mantissa = mantissa * WHOLE_POWERS[decimals] + number(values, decimals);
-        end += 1 + decimals;
-    }
-    // Signs are hard to foresee: no branch for them.
-    let sign = u64::from(negative) << 63;
-    let value = f64::from_bits((mantissa as i64 as f64 / POWERS[decimals]).to_bits() | sign);
-    if size_of::<T>() < size_of::<f64>() && value.to_bits() << 35 == 1 << 63 {
-        // Half-way between two f32: which is nearer was lost when it was rounded the first time.
+/// The bytes of a text that [`read_short`] may look at.
+pub(crate) const SHORT: usize = 11;
+
+/// The most digits after the point.
+const DECIMALS: usize = 8;
+
+/// The number that the first `length` bytes are, if they are a sign or none, a single digit, a point and up to 8 digits:
+/// most numbers of most files.
+#[inline(always)]
+pub(crate) fn read_short<T: Scalar>(bytes: &[u8; SHORT], length: usize) -> Option<T> {
+    let negative = usize::from(bytes[0] == b'-');
+    let whole = (eight_values(&bytes[negative..]) & 0xffff) ^ POINT;
+    let decimals = length.wrapping_sub(negative + 2);
+    if whole > 9 || decimals.wrapping_sub(1) >= DECIMALS {
         return None;
     }
-    Some((T::from_f64(value), end))
+    quotient(negative, whole, decimals_of(&bytes[negative + 2..], decimals)?, decimals)
 }
 
-const WHOLE_POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
-const POWERS: [f64; 9] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
+/// The number that these bytes of a text are, if they are a sign or none, up to 7 digits, and none or a point with up to 8
+/// more; eight bytes must follow its sign and its point.
+///
+/// "Cold" is not what it is, but keeps the loop around it fast: `read_short` has the registers.
+#[cold]
+#[inline(never)]
+pub(crate) fn read_plain<T: Scalar>(bytes: &[u8], Range { start, end }: Range<usize>) -> Option<T> {
+    let negative = usize::from(*bytes.get(start)? == b'-');
+    let values = eight_values(bytes.get(start + negative..).filter(|rest| rest.len() >= 8)?);
+    let count = others(values).trailing_zeros() as usize / 8;
+    if count == 0 || count == 8 {
+        return None;
+    }
+    let whole = number(values << (64 - 8 * count));
+    let point = start + negative + count;
+    let decimals = end.saturating_sub(point + 1);
+    let fraction = match decimals {
+        0 if point == end || (point + 1 == end && bytes[point] == b'.') => 0,
+        1..=DECIMALS if bytes[point] == b'.' => {
+            decimals_of(bytes.get(point + 1..).filter(|rest| rest.len() >= 8)?, decimals)?
+        }
+        _ => return None,
+    };
+    quotient(negative, whole, fraction, decimals)
+}
+
+/// The number that the first `count` of eight bytes, at least one, are the digits of.
+#[inline(always)]
+fn decimals_of(bytes: &[u8], count: usize) -> Option<u64> {
+    let digits = eight_values(bytes) << (64 - 8 * count);
+    (others(digits) == 0).then(|| number(digits))
+}
+
+/// What to divide by for so many decimals, for a number without a sign and for one with it: signs are hard to foresee, and
+/// are to cost no branch.
+static DIVISORS: [[f64; DECIMALS + 1]; 2] = {
+    let mut divisors = [[1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8]; 2];
+    let mut decimals = 0;
+    while decimals <= DECIMALS {
+        divisors[1][decimals] *= -1.0;
+        decimals += 1;
+    }
+    divisors
+};
+
+/// The same in `f32`.
+static SINGLE_DIVISORS: [[f32; DECIMALS + 1]; 2] = {
+    let mut divisors = [[0.0; DECIMALS + 1]; 2];
+    let mut decimals = 0;
+    while decimals <= DECIMALS {
+        divisors[0][decimals] = DIVISORS[0][decimals] as f32;
+        divisors[1][decimals] = DIVISORS[1][decimals] as f32;
+        decimals += 1;
+    }
+    divisors
+};
+
+/// A sign, a whole number, and so many decimals, rounded once; `None` if it would be rounded twice.
+#[inline(always)]
+fn quotient<T: Scalar>(negative: usize, whole: u64, fraction: u64, decimals: usize) -> Option<T> {
+    const WHOLE: [u64; DECIMALS + 1] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+    let dividend = (whole * WHOLE[decimals] + fraction) as i64;
+    let single = size_of::<T>() < size_of::<f64>();
+    if single && dividend < 1 << f32::MANTISSA_DIGITS {
+        return Some(T::from_f64(f64::from(dividend as f32 / SINGLE_DIVISORS[negative][decimals])));
+    }
+    let value = dividend as f64 / DIVISORS[negative][decimals];
+    // Half-way between two f32: which is nearer was lost when it was rounded the first time.
+    let half_way = single && value.to_bits() << 35 == 1 << 63;
+    (!half_way).then(|| T::from_f64(value))
+}
 
 /// A point as the second of eight values.
 const POINT: u64 = ((b'.' ^ b'0') as u64) << 8;
 
-/// The values of the eight bytes at `at` as digits, the first lowest; of other bytes something above 9.
-#[inline]
-fn eight_values(bytes: &[u8], at: usize) -> Option<u64> {
-    let eight: [u8; 8] = bytes.get(at..at + 8)?.try_into().ok()?;
-    Some(u64::from_le_bytes(eight) ^ 0x3030_3030_3030_3030)
+/// The values of the first eight bytes as digits, the first lowest; of other bytes something above 9.
+#[inline(always)]
+fn eight_values(bytes: &[u8]) -> u64 {
+    let eight = *bytes.first_chunk().expect("eight bytes");
+    u64::from_le_bytes(eight) ^ 0x3030_3030_3030_3030
 }
 
-/// How many of eight values are digits before the first that is none.
-#[inline]
-fn leading_digits(values: u64) -> usize {
+/// The highest bits of those of eight values that are no digits. Above the first of them, others may be wrong.
+#[inline(always)]
+fn others(values: u64) -> u64 {
     // The highest bit of a byte is set where it or, above 9, its sum with 0x76 has it. What a byte carries over reaches
     // only those after it.
-    let others = (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080;
-    others.trailing_zeros() as usize / 8
+    (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080
 }
 
-/// The number that the first `count` of eight values are the digits of.
-#[inline]
-fn number(values: u64, count: usize) -> u64 {
-    // Zeros before the digits, and neighbours put together thrice.
-    let digits = values.checked_shl(64 - 8 * count as u32).unwrap_or(0);
+/// The number that eight values are the digits of.
+#[inline(always)]
+fn number(digits: u64) -> u64 {
+    // Neighbours put together thrice.
     let pairs = (digits.wrapping_mul(10 * 0x100 + 1) >> 8) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs.wrapping_mul(100 * 0x1_0000 + 1) >> 16) & 0x0000_ffff_0000_ffff;
     fours.wrapping_mul(10_000 * 0x1_0000_0000 + 1) >> 32
@@ -84,22 +137,26 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Both ways of reading a cell: a plain number must be what `fast-float2` makes of it, to the bit.
+    /// A cell between others.
+    fn plain<T: Scalar>(cell: &[u8]) -> Option<T> {
+        let text = [b"12,", cell, b",34.5678,90"].concat();
+        read_plain::<T>(&text, 3..3 + cell.len())
+    }
+
+    fn short<T: Scalar>(cell: &[u8]) -> Option<T> {
+        let text = [cell, b",34.5678,90"].concat();
+        read_short::<T>(text.first_chunk().unwrap(), cell.len())
+    }
+
+    /// Whether what is read of a cell, if anything is, is what `fast-float2` makes of it, to the bit.
     fn agrees<T: Scalar>(cell: &str) -> bool {
-        let text = format!("{cell},{}", "x".repeat(16));
-        match read_plain::<T>(text.as_bytes(), 0) {
-            Some((value, end)) if !is_part(text.as_bytes()[end]) => {
-                assert_eq!(&text[..end], cell);
-                let expected = T::parse_decimal(cell).unwrap();
-                value.little_endian() == expected.little_endian()
-            }
-            _ => true,
-        }
+        let expected = T::parse_decimal(cell).map(T::little_endian);
+        let is_expected = |value: T| Some(value.little_endian()) == expected;
+        plain(cell.as_bytes()).is_none_or(is_expected) && short(cell.as_bytes()).is_none_or(is_expected)
     }
 
     fn is_plain(cell: &str) -> bool {
-        let text = format!("{cell},{}", "x".repeat(16));
-        read_plain::<f64>(text.as_bytes(), 0).is_some_and(|(_, end)| end == cell.len())
+        plain::<f64>(cell.as_bytes()).is_some()
     }
 
     #[test]
@@ -110,15 +167,18 @@ mod tests {
         for cell in ["", "-", ".", ".5", "--1", "+1", "12345678", "1e5x", "x", "1.123456789"] {
             assert!(!is_plain(cell) || agrees::<f64>(cell), "{cell}");
         }
+        for cell in ["0.1", "-0.0", "-0.123456", "3.14159265"] {
+            assert!(short::<f64>(cell.as_bytes()).is_some(), "{cell}");
+        }
         assert!(!is_plain(".5") && !is_plain("12345678") && !is_plain("1.123456789"));
     }
 
     #[test]
     fn what_is_half_way_between_two_f32_is_left_to_others() {
         // 2^23 + 1/2, where f32 has whole numbers alone.
-        let text = b"8388608.5,xxxxxxxxxxxx";
-        assert!(read_plain::<f32>(text, 0).is_none());
-        assert_eq!(read_plain::<f64>(text, 0), Some((8388608.5, 9)));
+        assert_eq!((plain::<f32>(b"8388608.5"), plain(b"8388608.5")), (None, Some(8388608.5)));
+        // 1 + 2^-24 has more decimals than are read here; 2^24 + 1 none, and takes the long way as well.
+        assert_eq!((plain::<f32>(b"1677721.7"), short::<f32>(b"2.00000001")), (Some(1677721.7), Some(2.0)));
     }
 
     proptest! {
@@ -149,14 +209,22 @@ mod tests {
         }
 
         #[test]
-        fn other_bytes_never_count_as_digits(bytes in prop::array::uniform8(any::<u8>()), at in 0..8usize) {
-            let mut text = *b"12345678";
-            text[at..].copy_from_slice(&bytes[at..]);
-            let count = text.iter().take_while(|b| b.is_ascii_digit()).count();
-            let values = eight_values(&text, 0).unwrap();
-            prop_assert_eq!(leading_digits(values), count);
-            let expected: u64 = String::from_utf8_lossy(&text[..count]).parse().unwrap_or(0);
-            prop_assert_eq!(number(values, count), expected);
+        fn other_bytes_are_no_numbers(cell in "[0-9.+eE ,\"-]{0,12}", at in 0..12usize, byte in any::<u8>()) {
+            let mut bytes = cell.into_bytes();
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+            match std::str::from_utf8(&bytes) {
+                Ok(cell) => prop_assert!(agrees::<f64>(cell) && agrees::<f32>(cell), "{}", cell),
+                Err(_) => prop_assert!(plain::<f64>(&bytes).is_none() && short::<f64>(&bytes).is_none(), "{:?}", bytes),
+            }
+        }
+
+        #[test]
+        fn short_numbers_are_plain(sign in "-?", whole in 0..10u32, decimals in "[0-9]{1,8}") {
+            let cell = format!("{sign}{whole}.{decimals}");
+            prop_assert!(short::<f64>(cell.as_bytes()).is_some() && agrees::<f64>(&cell) && agrees::<f32>(&cell));
+            prop_assert!(is_plain(&cell));
         }
     }
 }

@@ -144,7 +144,8 @@ fn cell_by_cell(bytes: &[u8], header: bool) -> Picture {
 /// A cell; now and then one that spoils its row.
 fn cell() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
-        8 => "-?[0-9]{1,9}(\\.[0-9]{0,9})?",
+        4 => "-?[0-9]{1,9}(\\.[0-9]{0,9})?",
+        8 => "-?[0-9]\\.[0-9]{1,8}",
         2 => "[-+0-9.eE]{1,6}",
         4 => "[ab NA?é\t]{0,4}",
         4 => "\"([a1é, \n\r]|\"\"){0,4}\"",
@@ -212,6 +213,19 @@ proptest! {
     ) {
         prop_assert_eq!(in_blocks(&bytes, false, size, 2), cell_by_cell(&bytes, false));
     }
+}
+
+#[test]
+fn numbers_that_stand_for_missing_values_are_found_however_they_are_read() {
+    let options = CsvOptions { missing_markers: vec!["-9.5".into()], ..options(false) };
+    let text = "1.25,-9.5,7.5\n-9.50,12.5,\"-9.5\"\n0.5,-95e-1,1.5\n";
+    let table = Table::<f32>::parse("a.csv", text, &options).unwrap();
+    let columns: Vec<Vec<CellContent<f32>>> = (0..3).map(|column| table.cells(column).collect()).collect();
+    let (number, missing) = (CellContent::Number, CellContent::Missing);
+    assert_eq!(columns[0], [number(1.25), missing, number(0.5)]);
+    assert_eq!(columns[1], [missing, number(12.5), missing]);
+    assert_eq!(columns[2], [number(7.5), missing, number(1.5)]);
+    assert_eq!(table.missing_cells().collect::<Vec<_>>(), [1, 2, 1]);
 }
 
 #[test]
