@@ -138,11 +138,17 @@ impl<'a> Categories<'a> {
     }
 
     /// The category of a number.
+    #[inline]
     pub(crate) fn of_number<T: Scalar>(&mut self, value: T) -> Option<usize> {
         let key = bits(value);
         if let Some(place) = place_among_few(&self.few_keys, key) {
             return self.by_number[place];
         }
+        self.look_up(key, value)
+    }
+
+    #[cold]
+    fn look_up<T: Scalar>(&mut self, key: u64, value: T) -> Option<usize> {
         let category = self.find(&number_text(value));
         if self.few_keys.len() < FEW {
             self.few_keys.push(key);

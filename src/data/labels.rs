@@ -45,12 +45,16 @@ impl Schema {
         let categories = Categories::new(&self.classes, &table.column(target).texts);
         let parts = keep.in_parts(|part| {
             let (mut categories, mut cursor) = (categories.clone(), Cursor::default());
-            let index = |row| self.class_index(table, target, row, &mut cursor, &mut categories).map(&each);
-            part.iter().map(index).collect::<Result<Vec<C>>>()
+            let mut indices = Vec::with_capacity(part.len());
+            for row in part.iter() {
+                indices.push(each(self.class_index(table, target, row, &mut cursor, &mut categories)?));
+            }
+            Ok(indices)
         });
         joined(parts)
     }
 
+    #[inline(always)]
     fn class_index<T: Scalar>(
         &self,
         table: &Table<T>,
@@ -67,12 +71,15 @@ impl Schema {
                 return Err(missing_value(table.place(row, target), "a row without a target can only be dropped"));
             }
         };
-        class.ok_or_else(|| {
-            let text = category(table, target, cell).unwrap_or_default();
-            let what = format!("the class \"{text}\" was not seen in training");
-            let help = format!("the classes are {}", list(self.classes.iter().map(String::as_str)));
-            Error::data(table.place(row, target), what, help)
-        })
+        class.ok_or_else(|| self.unknown_class(table, target, row, cell))
+    }
+
+    #[cold]
+    fn unknown_class<T: Scalar>(&self, table: &Table<T>, target: usize, row: usize, cell: CellContent<T>) -> Error {
+        let text = category(table, target, cell).unwrap_or_default();
+        let what = format!("the class \"{text}\" was not seen in training");
+        let help = format!("the classes are {}", list(self.classes.iter().map(String::as_str)));
+        Error::data(table.place(row, target), what, help)
     }
 }
 

@@ -45,6 +45,11 @@ pub trait RowSource<T: Scalar> {
     /// The features' names.
     fn feature_names(&self) -> &[String];
 
+    /// The threads that a visit keeps busy besides the caller's. Default: none.
+    fn threads(&self) -> usize {
+        0
+    }
+
     /// Visits each row once: calls `f` with rows in memory and the order to take them in, until all were visited or `f`
     /// breaks off.
     ///
@@ -106,6 +111,10 @@ impl<T: Scalar, S: RowSource<T> + ?Sized> RowSource<T> for &mut S {
 
     fn feature_names(&self) -> &[String] {
         (**self).feature_names()
+    }
+
+    fn threads(&self) -> usize {
+        (**self).threads()
     }
 
     fn visit(&mut self, pass: Pass, f: &mut Visitor<'_, T>) -> Result<()> {

@@ -12,7 +12,7 @@ use super::guard::Guard;
 use super::problem::Problem;
 use super::report::Report;
 use super::stopping::{Stopping, snapshot};
-use super::sums::Accumulator;
+use super::sums::{Accumulator, threads_beside};
 use super::trainer::check_block;
 use super::watch::{WarningCounts, Watch};
 use crate::data::{Dataset, Order, Pass, RowSource};
@@ -100,18 +100,20 @@ where
     L: Loss<T> + ?Sized,
     O: Optimizer<T> + ?Sized,
 {
-    /// A run of `rows` rows an epoch, without validation or interrupt.
+    /// A run on these rows, without validation or interrupt.
     pub(super) fn new(
         config: TrainConfig,
-        rows: usize,
+        source: &dyn RowSource<T>,
         started: Instant,
         observer: &'a mut dyn Observer,
         model: &'a mut M,
         loss: &'a L,
         optimizer: &'a mut O,
     ) -> Result<Self> {
+        let rows = source.rows();
         let batch = config.batch_size.of(rows).saturating_mul(config.accumulate).min(rows);
-        let accumulator = Accumulator::new(model, config.threads, rows, batch)?;
+        let threads = threads_beside(source.threads(), config.threads, model, batch);
+        let accumulator = Accumulator::new(model, threads, rows, batch)?;
         Ok(Run {
             base_lr: optimizer.lr(),
             initial: snapshot(model.parameters()),

@@ -20,6 +20,18 @@ const LARGE_WORK: usize = 4_000_000;
 /// Bytes for the sums of the shards of a round.
 const ROUND_BYTES: usize = 4 << 20;
 
+/// Of as many threads as were `asked` for, 0 for all, those that effective batches of `batch` rows are to be shared among
+/// while `busy` others read the rows: a batch of microseconds is done before a helper has got its processor back.
+pub(crate) fn threads_beside<T, M>(busy: usize, asked: usize, model: &M, batch: usize) -> usize
+where
+    T: Scalar,
+    M: Model<T> + ?Sized,
+{
+    let all = if asked == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { asked };
+    let large = batch.saturating_mul(parameter_count(model.parameters())) >= LARGE_WORK;
+    if large { all } else { all.saturating_sub(busy).max(1) }
+}
+
 /// What a set of rows adds up to.
 #[derive(Debug, Clone)]
 pub(crate) struct Sums<T> {

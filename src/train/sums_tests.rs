@@ -239,3 +239,13 @@ fn a_model_of_ones_own_goes_its_own_way() {
     assert_eq!(sums(&Linear::new(1, 1)), [-26.0, -16.0]);
     assert_eq!(sums(&Halved(Linear::new(1, 1))), [-13.0, -8.0]);
 }
+
+#[test]
+fn threads_are_left_to_those_who_read_the_rows_unless_a_batch_takes_long() {
+    let model = Linear::<f64>::new(99, 1);
+    assert_eq!(threads_beside(0, 3, &model, 256), 3);
+    assert_eq!(threads_beside(1, 3, &model, 256), 2);
+    assert_eq!(threads_beside(2, 1, &model, 256), 1);
+    assert_eq!(threads_beside(1, 3, &model, 40_000), 3);
+    assert!(threads_beside(0, 0, &model, 256) >= 1);
+}

@@ -118,8 +118,7 @@ impl<'a, T: Scalar> Trainer<'a, T> {
             epochs: self.config.epochs,
         };
         observer.start(&start)?;
-        let rows = source.rows();
-        let mut run = Run::new(self.config, rows, started, observer, model, loss, optimizer)?;
+        let mut run = Run::new(self.config, &*source, started, observer, model, loss, optimizer)?;
         run.validation = self.validation;
         run.interrupt = self.interrupt;
         run.complete(source)

@@ -89,6 +89,11 @@ impl<T: Scalar> RowSource<T> for RowStream<T> {
         &self.feature_names
     }
 
+    /// One: it fills the next buffer.
+    fn threads(&self) -> usize {
+        1
+    }
+
     fn visit(&mut self, pass: Pass, f: &mut Visitor<'_, T>) -> Result<()> {
         let multiple = pass.multiple.max(1);
         let loading = Loading {
