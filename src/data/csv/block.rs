@@ -56,9 +56,10 @@ impl<T: Scalar> Block<T> {
         self.lines.len()
     }
 
-    /// Notes a cell that is not a number in the row that is being read.
-    fn note_other(&mut self, column: usize, code: u32) {
+    /// Notes a cell that is not a number in the row that is being read; the number that it is not.
+    fn note_other(&mut self, column: usize, code: u32) -> Option<T> {
         self.others.push(Other { row: self.rows() as u32, column: column as u32, code });
+        None
     }
 }
 
@@ -98,41 +99,52 @@ impl BlockReader {
             let line = lexer.line();
             let first = block.numbers.len();
             block.numbers.resize(first + self.columns, T::nan());
-            let mut cells = 0;
-            loop {
-                if self.plain_delimiter {
-                    let row = block.numbers.get_mut(first + cells..).unwrap_or_default();
-                    let is_missing = |number| self.markers.is_missing_number(number);
-                    let (taken, more) = lexer.take_plain_numbers(&mut ends, row, is_missing);
-                    cells += taken;
-                    if !more {
-                        lexer.another_cell();
-                        break;
-                    }
-                }
-                let number = if self.plain_delimiter { lexer.take_number(&mut ends) } else { None };
-                let number = match number {
-                    Some(number) if !self.markers.is_missing_number(number) => Some(number),
-                    Some(_) => {
-                        block.note_other(cells, MISSING);
-                        None
-                    }
-                    None => self.read_cell(lexer, block, cells)?,
-                };
-                if let (Some(place), Some(number)) = (block.numbers.get_mut(first + cells), number) {
-                    *place = number;
-                }
-                cells += 1;
-                if !lexer.another_cell() {
-                    break;
-                }
-            }
+            let cells = self.read_row(lexer, &mut ends, block, first)?;
             if cells != self.columns {
                 return Err(Fault::Ragged { line, cells });
             }
             block.lines.push(line);
         }
         Ok(())
+    }
+
+    /// Reads a record, whose numbers go to `first` in the block and after it, as far as there are columns for them; how
+    /// many cells it has.
+    #[inline(always)]
+    fn read_row<T: Scalar>(
+        &self,
+        lexer: &mut Lexer<'_>,
+        ends: &mut Ends<'_>,
+        block: &mut Block<T>,
+        first: usize,
+    ) -> Result<usize, Fault> {
+        let is_missing = |number| self.markers.is_missing_number(number);
+        let mut cells = 0;
+        loop {
+            let mut number = None;
+            if self.plain_delimiter {
+                let row = block.numbers.get_mut(first + cells..).unwrap_or_default();
+                let (taken, more) = lexer.take_plain_numbers(ends, row, is_missing);
+                cells += taken;
+                if !more {
+                    lexer.another_cell();
+                    return Ok(cells);
+                }
+                number = lexer.take_number(ends);
+            }
+            let number = match number {
+                Some(number) if is_missing(number) => block.note_other(cells, MISSING),
+                Some(number) => Some(number),
+                None => self.read_cell(lexer, block, cells)?,
+            };
+            if let (Some(place), Some(number)) = (block.numbers.get_mut(first + cells), number) {
+                *place = number;
+            }
+            cells += 1;
+            if !lexer.another_cell() {
+                return Ok(cells);
+            }
+        }
     }
 
     /// Reads a cell of any kind: its number, or notes what else it is.
@@ -150,7 +162,6 @@ impl BlockReader {
             // A row that is too long has no column for it, and is a fault.
             Content::Text(text) => block.texts.get_mut(column).map_or(MISSING, |texts| texts.code(text)),
         };
-        block.note_other(column, code);
-        Ok(None)
+        Ok(block.note_other(column, code))
     }
 }
