@@ -57,7 +57,8 @@ fn neither_threads_nor_accumulation_change_a_bit_of_a_streamed_run() {
         folder.read(name)
     };
     let one = model("one", &["--batch-size", "128", "--threads", "1"]);
-    assert_eq!(model("two", &["--batch-size", "128", "--threads", "2"]), one);
+    // One of the threads fills buffers: two train.
+    assert_eq!(model("two", &["--batch-size", "128", "--threads", "3"]), one);
     assert_eq!(model("split", &["--batch-size", "32", "--accumulate", "4"]), one);
     assert_ne!(model("seed", &["--batch-size", "128", "--seed", "1"]), one);
 }

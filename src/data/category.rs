@@ -28,6 +28,9 @@ fn bits<T: Scalar>(value: T) -> u64 {
 /// Numbers that are kept in a list, where they are found at once. More of them take a map.
 const FEW: usize = 16;
 
+/// Numbers whose category is remembered: more than a column of categories has.
+const MOST_LOOKED_UP: usize = 1 << 12;
+
 /// Where a key stands among a few different ones. All are compared, without a branch: which of them a cell is cannot be
 /// foreseen.
 fn place_among_few(keys: &[u64], key: u64) -> Option<usize> {
@@ -42,6 +45,7 @@ pub(crate) struct Tally<T> {
     texts: Arc<Vec<String>>,
     text_counts: Vec<usize>,
     few_keys: Vec<u64>,
+    /// Of each key, its number and how often that occurs.
     few_numbers: Vec<(T, usize)>,
     more_numbers: HashMap<u64, (T, usize)>,
     most_numbers: usize,
@@ -117,6 +121,8 @@ pub(crate) struct Categories<'a> {
     /// A few numbers that were looked up, and the category of each.
     few_keys: Vec<u64>,
     by_number: Vec<Option<usize>>,
+    /// The same of others.
+    by_other_number: HashMap<u64, Option<usize>>,
 }
 
 impl<'a> Categories<'a> {
@@ -124,7 +130,7 @@ impl<'a> Categories<'a> {
     pub(crate) fn new(categories: &'a [String], texts: &[String]) -> Self {
         let index: HashMap<&str, usize> = categories.iter().enumerate().map(|(i, c)| (c.as_str(), i)).collect();
         let by_code = texts.iter().map(|text| index.get(text.as_str()).copied()).collect();
-        Categories { index, by_code, few_keys: Vec::new(), by_number: Vec::new() }
+        Categories { index, by_code, few_keys: Vec::new(), by_number: Vec::new(), by_other_number: HashMap::new() }
     }
 
     /// The index of this category.
@@ -147,12 +153,17 @@ impl<'a> Categories<'a> {
         self.look_up(key, value)
     }
 
-    #[cold]
+    #[inline(never)]
     fn look_up<T: Scalar>(&mut self, key: u64, value: T) -> Option<usize> {
+        if let Some(category) = self.by_other_number.get(&key) {
+            return *category;
+        }
         let category = self.find(&number_text(value));
         if self.few_keys.len() < FEW {
             self.few_keys.push(key);
             self.by_number.push(category);
+        } else if self.by_other_number.len() < MOST_LOOKED_UP {
+            self.by_other_number.insert(key, category);
         }
         category
     }

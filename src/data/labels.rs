@@ -54,7 +54,7 @@ impl Schema {
         joined(parts)
     }
 
-    #[inline(always)]
+    #[inline]
     fn class_index<T: Scalar>(
         &self,
         table: &Table<T>,

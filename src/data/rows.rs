@@ -46,7 +46,7 @@ pub trait RowSource<T: Scalar> {
     fn feature_names(&self) -> &[String];
 
     /// The threads that a visit keeps busy besides the caller's. Default: none.
-    fn threads(&self) -> usize {
+    fn busy_threads(&self) -> usize {
         0
     }
 
@@ -113,8 +113,8 @@ impl<T: Scalar, S: RowSource<T> + ?Sized> RowSource<T> for &mut S {
         (**self).feature_names()
     }
 
-    fn threads(&self) -> usize {
-        (**self).threads()
+    fn busy_threads(&self) -> usize {
+        (**self).busy_threads()
     }
 
     fn visit(&mut self, pass: Pass, f: &mut Visitor<'_, T>) -> Result<()> {

@@ -143,8 +143,8 @@ impl RunLog {
         let written = match &mut self.sink {
             Some(Sink::Json(file)) => {
                 self.lines.clear();
-                let lines = steps.try_for_each(|step| push_step(&mut self.lines, &step));
-                lines.and_then(|()| file.write_all(&self.lines))
+                let pushed = steps.try_for_each(|step| push_step(&mut self.lines, &step));
+                pushed.and_then(|()| file.write_all(&self.lines))
             }
             Some(Sink::Csv(writer)) => steps.try_for_each(|step| writer.serialize(step)).map_err(Into::into),
             None => Ok(()),
@@ -177,6 +177,14 @@ fn push_step(lines: &mut Vec<u8>, row: &StepRow) -> io::Result<()> {
     serde_json::to_writer(&mut *lines, samples)?;
     lines.extend_from_slice(b"}\n");
     Ok(())
+}
+
+/// What is written to as it is, a pipe say, gets the last steps of a run that an error ended, too.
+impl Drop for RunLog {
+    fn drop(&mut self) {
+        // Nobody is left to tell.
+        let _ = self.write_steps();
+    }
 }
 
 impl Observer for RunLog {
@@ -262,8 +270,9 @@ mod tests {
         let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines[0]["kind"], "start");
         assert_eq!(lines[0]["config"]["lr"], 0.1);
-        assert_eq!(lines[1]["loss"].as_f64(), Some(0.1 + 0.2));
-        assert_eq!(lines[1]["grad_norm"].as_f64(), Some(1e-300));
+        let step =
+            r#"{"kind":"step","step":1,"epoch":1,"loss":0.30000000000000004,"grad_norm":1e-300,"lr":0.1,"samples":3}"#;
+        assert_eq!(log.lines().nth(1), Some(step));
         assert_eq!(
             (&lines[2]["kind"], &lines[2]["epoch"], lines[2].get("valid_loss")),
             (&"epoch".into(), &1.into(), None)
@@ -291,6 +300,7 @@ mod tests {
             if step % 100 == 0 {
                 let epoch = EpochEvent { epoch: 1, loss: 0.3, valid_loss: None, grad_norm: 0.0, samples: 3 };
                 log.epoch(&epoch).unwrap();
+                log.warning(&RunWarning { code: "code", step, message: "what".into() }).unwrap();
             }
         }
         log.end(&RunEnd { reason: StopReason::Finished, steps, epochs: 1, loss: 0.25, seconds: 2.0 }).unwrap();
@@ -303,8 +313,9 @@ mod tests {
             let text = long_log(steps, LogFormat::JsonLines);
             let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
             let kinds: Vec<&str> = lines.iter().map(|line| line["kind"].as_str().unwrap()).collect();
-            for (at, _) in kinds.iter().enumerate().filter(|(_, kind)| **kind == "epoch") {
+            for at in (0..kinds.len()).filter(|&at| kinds[at] == "epoch") {
                 assert_eq!(lines[at - 1]["step"].as_u64().unwrap() % 100, 0);
+                assert_eq!((kinds[at + 1], &lines[at + 1]["step"]), ("warning", &lines[at - 1]["step"]));
             }
             let logged: Vec<_> = lines.iter().filter(|line| line["kind"] == "step").collect();
             assert_eq!((logged.len() as u64, kinds.last()), (steps, Some(&"end")));
@@ -316,6 +327,27 @@ mod tests {
                 assert_eq!(*line, expected);
             }
             assert_eq!(long_log(steps, LogFormat::Csv).lines().count() as u64, steps + 1);
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn steps_before_an_error_reach_what_is_written_to_as_it_is() {
+        use std::io::{Read, Seek};
+        use std::os::fd::AsRawFd;
+
+        for (format, expected) in [(LogFormat::JsonLines, 3), (LogFormat::Csv, 4)] {
+            let mut file = tempfile::tempfile().unwrap();
+            let mut log =
+                RunLog::create(format!("/proc/self/fd/{}", file.as_raw_fd()), format, LogHeader::default()).unwrap();
+            for step in 1..=3 {
+                log.step(&StepEvent { step, epoch: 1, loss: 0.5, grad_norm: 1.0, lr: 0.1, samples: 3 }).unwrap();
+            }
+            drop(log);
+            let mut text = String::new();
+            file.rewind().unwrap();
+            file.read_to_string(&mut text).unwrap();
+            assert_eq!(text.lines().count(), expected, "{text}");
         }
     }
 

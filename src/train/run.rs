@@ -112,7 +112,7 @@ where
     ) -> Result<Self> {
         let rows = source.rows();
         let batch = config.batch_size.of(rows).saturating_mul(config.accumulate).min(rows);
-        let threads = threads_beside(source.threads(), config.threads, model, batch);
+        let threads = threads_beside(source.busy_threads(), config.threads, model, batch);
         let accumulator = Accumulator::new(model, threads, rows, batch)?;
         Ok(Run {
             base_lr: optimizer.lr(),

@@ -21,15 +21,19 @@ const LARGE_WORK: usize = 4_000_000;
 const ROUND_BYTES: usize = 4 << 20;
 
 /// Of as many threads as were `asked` for, 0 for all, those that effective batches of `batch` rows are to be shared among
-/// while `busy` others read the rows: a batch of microseconds is done before a helper has got its processor back.
+/// while `busy` others read the rows: a batch of microseconds is done before a helper has got its processor back. 0 for all.
 pub(crate) fn threads_beside<T, M>(busy: usize, asked: usize, model: &M, batch: usize) -> usize
 where
     T: Scalar,
     M: Model<T> + ?Sized,
 {
-    let all = if asked == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { asked };
     let large = batch.saturating_mul(parameter_count(model.parameters())) >= LARGE_WORK;
-    if large { all } else { all.saturating_sub(busy).max(1) }
+    if busy == 0 || large { asked } else { given_or_all(asked).saturating_sub(busy).max(1) }
+}
+
+/// So many threads; 0: one for each processor, which takes some time to find out.
+fn given_or_all(threads: usize) -> usize {
+    if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads }
 }
 
 /// What a set of rows adds up to.
@@ -79,8 +83,7 @@ impl<T: Scalar> Accumulator<T> {
         let parameters = parameter_count(model.parameters());
         let threads = match threads {
             _ if rows.saturating_mul(parameters) < PARALLEL_WORK => 1,
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            given => given,
+            given => given_or_all(given),
         };
         // More than the shards of a batch have nothing to do.
         let threads = threads.min(MOST_SHARDS);

@@ -69,7 +69,7 @@ pub(crate) struct BlockReader {
     syntax: Syntax,
     markers: MissingMarkers,
     columns: usize,
-    /// Whether a number can be told from what follows it without looking for the delimiter first.
+    /// Whether the delimiter cannot be taken for a part of a number.
     plain_delimiter: bool,
 }
 
@@ -110,7 +110,7 @@ impl BlockReader {
 
     /// Reads a record, whose numbers go to `first` in the block and after it, as far as there are columns for them; how
     /// many cells it has.
-    #[inline(always)]
+    #[inline(always)] // The state of `ends` stays in registers.
     fn read_row<T: Scalar>(
         &self,
         lexer: &mut Lexer<'_>,

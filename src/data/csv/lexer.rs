@@ -127,7 +127,7 @@ impl<'a> Lexer<'a> {
     /// Reads the next cells into `row` as long as they are [plain](number::read_plain) numbers, of which `leave` leaves
     /// some to others. Stops at the next cell, or on the line end; how many were read, and whether there is another cell.
     /// The delimiter must be [no part of a number](number::is_part), and `ends` those of this text.
-    #[inline(always)]
+    #[inline(always)] // The state of `ends` stays in registers.
     pub(crate) fn take_plain_numbers<T: Scalar>(
         &mut self,
         ends: &mut Ends<'_>,
@@ -140,7 +140,7 @@ impl<'a> Lexer<'a> {
             let end = ends.next(start);
             let short = self.bytes.get(start..).and_then(|rest| rest.first_chunk());
             let value = short.and_then(|bytes| number::read_short(bytes, end - start));
-            match value.or_else(|| number::read_plain(self.bytes, start..end)) {
+            match value.or_else(|| number::read_plain(self.bytes, self.skip_spaces(start)..end)) {
                 Some(value) if !leave(value) => *number = value,
                 _ => {
                     ends.put_back(end);
@@ -161,12 +161,8 @@ impl<'a> Lexer<'a> {
     /// the same: in quotes or not, with no spaces after it.
     pub(crate) fn take_number<T: Scalar>(&mut self, ends: &mut Ends<'_>) -> Option<T> {
         let start = self.skip_spaces(self.at);
+        // Unless it is in quotes, the cell ends there.
         let end = ends.next(start);
-        self.take_any_number(start, end)
-    }
-
-    /// The same for a cell that begins at `start`, and ends at `end` unless that is in quotes.
-    fn take_any_number<T: Scalar>(&mut self, start: usize, end: usize) -> Option<T> {
         let quotes = usize::from(self.bytes.get(start) == Some(&b'"'));
         let number = self.bytes.get(start + quotes..)?;
         // The parser would take "inf" and "nan" as well.
@@ -176,6 +172,7 @@ impl<'a> Lexer<'a> {
         }
         // Without quotes it was tried before.
         if quotes > 0
+            && end > start + 1
             && self.bytes[end - 1] == b'"'
             && let Some(value) = number::read_plain(self.bytes, start + 1..end - 1)
         {

@@ -2,7 +2,8 @@
 //!
 //! A sign, up to 7 digits, and a point with up to 8 more are read here, eight bytes at a time; all other numbers by
 //! `fast-float2`. A whole number below 2^53 and a power of ten up to 10^22 are exact in `f64`, so that one division
-//! rounds their quotient correctly (Clinger 1990); in `f32` they are below 2^24 and up to 10^10.
+//! rounds their quotient correctly (Clinger 1990); in `f32` they are below 2^24 and up to 10^10. A quotient in `f64` that is
+//! made an `f32` is rounded a second time, which is right unless the first time has put it in the middle of two.
 
 use std::ops::Range;
 
@@ -14,7 +15,10 @@ pub(crate) fn is_part(byte: u8) -> bool {
 }
 
 /// The bytes of a text that [`read_short`] may look at.
-pub(crate) const SHORT: usize = 11;
+const SHORT: usize = 11;
+
+/// A sign, seven digits, a point, eight digits.
+const LONGEST: usize = 17;
 
 /// The most digits after the point.
 const DECIMALS: usize = 8;
@@ -35,10 +39,13 @@ pub(crate) fn read_short<T: Scalar>(bytes: &[u8; SHORT], length: usize) -> Optio
 /// The number that these bytes of a text are, if they are a sign or none, up to 7 digits, and none or a point with up to 8
 /// more; eight bytes must follow its sign and its point.
 ///
-/// "Cold" is not what it is, but keeps the loop around it fast: `read_short` has the registers.
+/// "Cold" is not what it is, but keeps the loop that calls it fast: `read_short` has the registers.
 #[cold]
 #[inline(never)]
 pub(crate) fn read_plain<T: Scalar>(bytes: &[u8], Range { start, end }: Range<usize>) -> Option<T> {
+    if end.saturating_sub(start) > LONGEST {
+        return None;
+    }
     let negative = usize::from(*bytes.get(start)? == b'-');
     let values = eight_values(bytes.get(start + negative..).filter(|rest| rest.len() >= 8)?);
     let count = others(values).trailing_zeros() as usize / 8;
@@ -67,29 +74,13 @@ fn decimals_of(bytes: &[u8], count: usize) -> Option<u64> {
 
 /// What to divide by for so many decimals, for a number without a sign and for one with it: signs are hard to foresee, and
 /// are to cost no branch.
-static DIVISORS: [[f64; DECIMALS + 1]; 2] = {
-    let mut divisors = [[1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8]; 2];
-    let mut decimals = 0;
-    while decimals <= DECIMALS {
-        divisors[1][decimals] *= -1.0;
-        decimals += 1;
-    }
-    divisors
-};
+static DIVISORS: [[f64; DECIMALS + 1]; 2] =
+    [[1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8], [-1.0, -1e1, -1e2, -1e3, -1e4, -1e5, -1e6, -1e7, -1e8]];
+static SINGLE_DIVISORS: [[f32; DECIMALS + 1]; 2] =
+    [[1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8], [-1.0, -1e1, -1e2, -1e3, -1e4, -1e5, -1e6, -1e7, -1e8]];
 
-/// The same in `f32`.
-static SINGLE_DIVISORS: [[f32; DECIMALS + 1]; 2] = {
-    let mut divisors = [[0.0; DECIMALS + 1]; 2];
-    let mut decimals = 0;
-    while decimals <= DECIMALS {
-        divisors[0][decimals] = DIVISORS[0][decimals] as f32;
-        divisors[1][decimals] = DIVISORS[1][decimals] as f32;
-        decimals += 1;
-    }
-    divisors
-};
-
-/// A sign, a whole number, and so many decimals, rounded once; `None` if it would be rounded twice.
+/// A sign, a whole number, and so many decimals, to the nearest number; `None` if that cannot be told: in `f32` one that was
+/// rounded to the middle of two.
 #[inline(always)]
 fn quotient<T: Scalar>(negative: usize, whole: u64, fraction: u64, decimals: usize) -> Option<T> {
     const WHOLE: [u64; DECIMALS + 1] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
@@ -177,7 +168,7 @@ mod tests {
     fn what_is_half_way_between_two_f32_is_left_to_others() {
         // 2^23 + 1/2, where f32 has whole numbers alone.
         assert_eq!((plain::<f32>(b"8388608.5"), plain(b"8388608.5")), (None, Some(8388608.5)));
-        // 1 + 2^-24 has more decimals than are read here; 2^24 + 1 none, and takes the long way as well.
+        // Their digits are 2^24 + 1 and 2 * 10^8 + 1, which `f32` does not have: they are divided in `f64`.
         assert_eq!((plain::<f32>(b"1677721.7"), short::<f32>(b"2.00000001")), (Some(1677721.7), Some(2.0)));
     }
 

@@ -90,6 +90,12 @@ impl<'a> Reader<'a> {
         options: &CsvOptions,
         mut size: usize,
     ) -> Result<Self> {
+        for (setting, byte) in [("delimiter", options.delimiter), ("comment", options.comment)] {
+            if let Some(byte @ (b'"' | b'\n' | b'\r')) = byte {
+                let why = format!("{:?} has another meaning in CSV", char::from(byte));
+                return Err(Error::setting(setting, why));
+            }
+        }
         let markers = MissingMarkers::new(&options.missing_markers);
         let mut buffer = Buffer::default();
         loop {

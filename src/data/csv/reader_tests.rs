@@ -28,9 +28,9 @@ fn options(header: bool) -> CsvOptions {
 }
 
 /// In blocks of `size` bytes, after a beginning of as many.
-fn in_blocks(bytes: &[u8], header: bool, size: usize, threads: usize) -> Picture {
+fn in_blocks<T: Scalar>(bytes: &[u8], header: bool, size: usize, threads: usize) -> Picture {
     let reader = Reader::begin("a.csv", Box::new(bytes), Some(bytes.len() as u64), &options(header), size);
-    let table = reader.and_then(|reader| Table::<f64>::from_reader(reader.in_blocks(size, threads)));
+    let table = reader.and_then(|reader| Table::<T>::from_reader(reader.in_blocks(size, threads)));
     let table = match table {
         Ok(table) => table,
         Err(error) => return Picture::Error(error.to_string().lines().next().unwrap_or_default().to_owned()),
@@ -42,7 +42,7 @@ fn in_blocks(bytes: &[u8], header: bool, size: usize, threads: usize) -> Picture
         let column = table.column(c);
         for (cell, (_, row)) in table.cells(c).zip(&mut rows) {
             row.push(match cell {
-                CellContent::Number(value) => format!("{:x}", value.to_bits()),
+                CellContent::Number(value) => format!("{:x}", value.as_f64().to_bits()),
                 CellContent::Missing => "-".into(),
                 CellContent::Text(code) => format!("\"{}", column.texts[code as usize]),
             });
@@ -53,7 +53,7 @@ fn in_blocks(bytes: &[u8], header: bool, size: usize, threads: usize) -> Picture
 }
 
 /// Cell by cell, by the lexer alone.
-fn cell_by_cell(bytes: &[u8], header: bool) -> Picture {
+fn cell_by_cell<T: Scalar>(bytes: &[u8], header: bool) -> Picture {
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     if String::from_utf8_lossy(bytes).trim().is_empty() {
         return Picture::Error("a.csv: the file is empty".into());
@@ -116,10 +116,10 @@ fn cell_by_cell(bytes: &[u8], header: bool) -> Picture {
     for (line, cells) in &records[usize::from(header)..] {
         let mut row = Vec::new();
         for (cell, (numbers, missing, texts)) in cells.iter().zip(&mut columns) {
-            match markers.content::<f64>(cell) {
+            match markers.content::<T>(cell) {
                 Content::Number(value) => {
                     *numbers += 1;
-                    row.push(format!("{:x}", value.to_bits()));
+                    row.push(format!("{:x}", value.as_f64().to_bits()));
                 }
                 Content::Missing => {
                     *missing += 1;
@@ -146,6 +146,8 @@ fn cell() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => "-?[0-9]{1,9}(\\.[0-9]{0,9})?",
         8 => "-?[0-9]\\.[0-9]{1,8}",
+        2 => " {0,2}-?[0-9]{1,3}\\.[0-9]{1,4} ?",
+        1 => "\"-?[0-9]{1,3}\\.[0-9]{1,9}\"",
         2 => "[-+0-9.eE]{1,6}",
         4 => "[ab NA?é\t]{0,4}",
         4 => "\"([a1é, \n\r]|\"\"){0,4}\"",
@@ -199,19 +201,20 @@ proptest! {
     fn blocks_and_threads_change_nothing(
         bytes in text(), header in any::<bool>(), sizes in prop::array::uniform3(1..60usize), threads in 2..5usize,
     ) {
-        let expected = cell_by_cell(&bytes, header);
+        let expected = cell_by_cell::<f64>(&bytes, header);
         for size in sizes {
-            prop_assert_eq!(&in_blocks(&bytes, header, size, 1), &expected, "blocks of {}", size);
-            prop_assert_eq!(&in_blocks(&bytes, header, size, threads), &expected, "{} threads", threads);
+            prop_assert_eq!(&in_blocks::<f64>(&bytes, header, size, 1), &expected, "blocks of {}", size);
+            prop_assert_eq!(&in_blocks::<f64>(&bytes, header, size, threads), &expected, "{} threads", threads);
         }
-        prop_assert_eq!(&in_blocks(&bytes, header, 1 << 20, 1), &expected);
+        prop_assert_eq!(&in_blocks::<f64>(&bytes, header, 1 << 20, 1), &expected);
+        prop_assert_eq!(in_blocks::<f32>(&bytes, header, sizes[0], 1), cell_by_cell::<f32>(&bytes, header), "in f32");
     }
 
     #[test]
     fn any_bytes_at_all_are_read_or_refused_alike(
         bytes in prop::collection::vec(prop::sample::select(b"1a,\"\n\r #\0\xc3\xa9".to_vec()), 0..30), size in 1..12usize,
     ) {
-        prop_assert_eq!(in_blocks(&bytes, false, size, 2), cell_by_cell(&bytes, false));
+        prop_assert_eq!(in_blocks::<f64>(&bytes, false, size, 2), cell_by_cell::<f64>(&bytes, false));
     }
 }
 
@@ -229,6 +232,18 @@ fn numbers_that_stand_for_missing_values_are_found_however_they_are_read() {
 }
 
 #[test]
+fn bytes_that_shape_a_csv_file_are_no_delimiters_or_comments() {
+    for byte in *b"\"\n\r" {
+        let delimiter = CsvOptions { delimiter: Some(byte), ..CsvOptions::default() };
+        let comment = CsvOptions { comment: Some(byte), ..CsvOptions::default() };
+        for (options, setting) in [(delimiter, "delimiter"), (comment, "comment")] {
+            let message = Table::<f64>::parse("a.csv", "1.5\n", &options).unwrap_err().to_string();
+            assert!(message.contains(setting), "{message}");
+        }
+    }
+}
+
+#[test]
 fn the_first_fault_of_the_file_is_the_one_reported() {
     let cases: [(&[u8], &str); 6] = [
         (b"a,b\n1\n\0,2\n", "a.csv:2: 1 cell where line 1 has 2"),
@@ -240,7 +255,7 @@ fn the_first_fault_of_the_file_is_the_one_reported() {
     ];
     for (bytes, expected) in cases {
         for size in [2, 5, 1 << 20] {
-            let Picture::Error(message) = in_blocks(bytes, true, size, 3) else { panic!("{bytes:?} was read") };
+            let Picture::Error(message) = in_blocks::<f64>(bytes, true, size, 3) else { panic!("{bytes:?} was read") };
             assert!(message.starts_with(expected), "{message}");
         }
     }

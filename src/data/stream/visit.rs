@@ -90,7 +90,7 @@ impl<T: Scalar> RowSource<T> for RowStream<T> {
     }
 
     /// One: it fills the next buffer.
-    fn threads(&self) -> usize {
+    fn busy_threads(&self) -> usize {
         1
     }
 

@@ -173,3 +173,12 @@ fn rows_in_memory_are_visited_at_once_in_the_order_of_the_permutation() {
     assert!(order.iter().eq(expected.iter().map(|&row| row as usize).collect::<Vec<_>>().iter()));
     assert_eq!(visited(&mut rows, Order::File, 1).0, (0..20).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_stream_keeps_a_thread_busy_and_rows_in_memory_none() {
+    let (cache, schema) = cache(20);
+    let mut stream = RowStream::new(&cache, &schema, Share::All, memory(10)).unwrap();
+    assert_eq!((stream.busy_threads(), (&mut stream).busy_threads()), (1, 1));
+    let data = Dataset::with_classes(ndarray::array![[1.0], [2.0]], vec![0, 1]).unwrap();
+    assert_eq!(InMemory::new(&data).busy_threads(), 0);
+}
