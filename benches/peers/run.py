@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import json
+import random
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -106,14 +107,17 @@ def compete(work, entrants, data, options):
     """Each entrant's fastest way, then rounds in which all run by turns."""
     say(f"{work}: which way is the fastest")
     standing = [trial for entrant in entrants if (trial := fastest_way(entrant, data, options))]
+    first = standing[0]
     best = min((t.loss for t in standing if t.loss is not None), default=None)
     for number in range(1, options.runs + 1):
         say(f"{work}: round {number} of {options.runs}")
-        for trial in list(standing):
+        # Not always in the same order: what one leaves behind in the machine, memory to be cleared for example, is to fall
+        # on no one alone.
+        for trial in random.Random(number).sample(standing, len(standing)):
             try:
                 trial.runs.append(run(trial.entrant, data, trial.way))
             except Failed as failure:
-                if trial is standing[0]:
+                if trial is first:
                     raise
                 say(f"left out: {trial.entrant.name}: {failure}")
                 standing.remove(trial)
