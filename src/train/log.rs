@@ -159,8 +159,8 @@ fn push_line(lines: &mut Vec<u8>, line: &Line<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// The line of a step. The names stand here as they are: to look for what is to be escaped in them takes as long as all
-/// of the numbers, and there is a line for every few microseconds.
+/// The line of a step. The names stand here as they are: to look for what is to be escaped in them takes nearly as long
+/// as all of the numbers, and there is a line for every few microseconds.
 fn push_step(lines: &mut Vec<u8>, row: &StepRow) -> io::Result<()> {
     let StepRow { step, epoch, loss, grad_norm, lr, samples } = row;
     lines.extend_from_slice(br#"{"kind":"step","step":"#);

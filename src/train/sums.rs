@@ -21,7 +21,8 @@ const LARGE_WORK: usize = 4_000_000;
 const ROUND_BYTES: usize = 4 << 20;
 
 /// Of as many threads as were `asked` for, 0 for all, those that effective batches of `batch` rows are to be shared among
-/// while `busy` others read the rows: a batch of microseconds is done before a helper has got its processor back. 0 for all.
+/// while `busy` others read the rows: a batch of microseconds is done before a helper has got its processor back. 0 is still
+/// all.
 pub(crate) fn threads_beside<T, M>(busy: usize, asked: usize, model: &M, batch: usize) -> usize
 where
     T: Scalar,
