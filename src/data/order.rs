@@ -40,7 +40,8 @@ pub fn split(rows: usize, fraction: f64, seed: u64) -> (Vec<usize>, Vec<usize>) 
 /// has to fit 32 bits; each of those after them gets a word of its own.
 const SHUFFLED_AT_ONCE: usize = 1 << 16;
 
-/// Rows from which on the order is made in buckets: on two threads it takes three fifths of the time, but threads have to be woken for it.
+/// Rows from which on the order is made in buckets: on two threads it takes three fifths of the time, but threads have to
+/// be woken for it.
 const MANY: usize = 1 << 20;
 
 fn shuffled(order: &mut Vec<u32>, rows: usize, seed: u64, stream: u64) {
