@@ -3,6 +3,7 @@
 use rand::seq::SliceRandom;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::prelude::*;
 
 use crate::kernels;
@@ -36,49 +37,78 @@ pub fn split(rows: usize, fraction: f64, seed: u64) -> (Vec<usize>, Vec<usize>) 
     (training, order)
 }
 
-/// Rows that are shuffled at once. Of so many `rand` draws two places or more from one random word, for which their product
-/// has to fit 32 bits; each of those after them gets a word of its own.
-const SHUFFLED_AT_ONCE: usize = 1 << 16;
+/// Rows from which on the order is made by our own shuffle. Below it is that of `rand`.
+const MANY: usize = 1 << 15;
 
-/// Rows from which on the order is made in buckets: on two threads it takes three fifths of the time, but threads have to
-/// be woken for it.
-const MANY: usize = 1 << 20;
+/// Rows from which on it is made in buckets, on all threads; with fewer, waking them takes as long as is saved.
+const VERY_MANY: usize = 1 << 20;
 
 fn shuffled(order: &mut Vec<u32>, rows: usize, seed: u64, stream: u64) {
     assert!(rows < u32::MAX as usize, "{rows} rows in memory: their numbers must fit 32 bits");
-    if rows < MANY {
+    if rows < VERY_MANY {
         order.clear();
         order.extend(0..rows as u32);
-        shuffle(order, &mut generator(seed, stream));
+        if rows < MANY {
+            order.shuffle(&mut generator(seed, stream));
+        } else {
+            shuffle(order, &mut fast_generator(seed, stream));
+        }
     } else {
         order.resize(rows, 0);
         shuffle_in_buckets(order, seed, stream);
     }
 }
 
+/// A generator whose streams have nothing in common.
 fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);
     rng
 }
 
-/// The order of `rand`'s own shuffle, which has each row change places with a random one of those before it or itself; but
-/// places are drawn, and asked for from memory, some time before they are needed.
-fn shuffle(order: &mut [u32], rng: &mut ChaCha8Rng) {
+/// One that takes a third of the time for each number, and a beginning from the other.
+fn fast_generator(seed: u64, stream: u64) -> Xoshiro256PlusPlus {
+    Xoshiro256PlusPlus::from_rng(&mut generator(seed, stream))
+}
+
+/// Has each row change places with a random one of those before it or itself (Durstenfeld 1964). Places are drawn, and
+/// asked for from memory, some time before they are needed.
+fn shuffle(order: &mut [u32], rng: &mut impl Rng) {
     const DRAWN: usize = 64;
-    let rows = order.len();
-    let first = rows.min(SHUFFLED_AT_ONCE);
-    order[..first].shuffle(rng);
     let mut places = [0; DRAWN];
-    for from in (first..rows).step_by(DRAWN) {
-        let places = &mut places[..DRAWN.min(rows - from)];
-        for (row, place) in (from as u32..).zip(places.iter_mut()) {
-            *place = rng.random_range(..=row) as usize;
-            kernels::prefetch(&order[*place]);
+    for from in (0..order.len()).step_by(DRAWN) {
+        draw_places(from as u32, &mut places, rng);
+        let rows = from..order.len().min(from + DRAWN);
+        for &place in &places[..rows.len()] {
+            kernels::prefetch(order.as_ptr().wrapping_add(place as usize));
         }
-        for (row, &mut place) in (from..).zip(places) {
-            order.swap(row, place);
+        for (row, &place) in rows.zip(&places) {
+            order.swap(row, place as usize);
         }
+    }
+}
+
+/// For each of the rows from `from` on a random one of those up to it, each as likely (Lemire 2019).
+fn draw_places<const N: usize>(from: u32, places: &mut [u32; N], rng: &mut impl Rng) {
+    let mut words = [0_u32; N];
+    rng.fill(&mut words[..]);
+    let product = |k: usize, word: u32| u64::from(word) * (u64::from(from) + k as u64 + 1);
+    let mut unsure = false;
+    for (k, (place, &word)) in places.iter_mut().zip(&words).enumerate() {
+        let product = product(k, word);
+        *place = (product >> 32) as u32;
+        unsure |= (product as u32) <= from + k as u32;
+    }
+    if !unsure {
+        return;
+    }
+    // Of the words that lead to a place some have one more than others, and are drawn again.
+    for (k, (place, mut word)) in places.iter_mut().zip(words).enumerate() {
+        let count = from + k as u32 + 1;
+        while (product(k, word) as u32) < count.wrapping_neg() % count {
+            word = rng.next_u32();
+        }
+        *place = (product(k, word) >> 32) as u32;
     }
 }
 
@@ -92,12 +122,12 @@ const PART: usize = 1 << 16;
 /// a random bucket, and each bucket, which fits a core's cache, is shuffled by itself (Rao 1961, Sandelius 1962).
 fn shuffle_in_buckets(order: &mut [u32], seed: u64, stream: u64) {
     let rows = order.len();
+    // Streams of their own for parts and buckets, which no epoch has.
+    let own_stream = |number: usize| stream | (number as u64 + 1) << 32;
     // Drawn twice, which takes less time than to have memory for them all.
     let choices = |part: usize| {
         let mut choices = vec![0_u8; PART.min(rows - part * PART)];
-        let mut rng = generator(seed, stream);
-        rng.set_word_pos((part * PART / size_of::<u32>()) as u128);
-        rng.fill_bytes(&mut choices);
+        fast_generator(seed, own_stream(part)).fill_bytes(&mut choices);
         choices
     };
     let count = |part| {
@@ -127,12 +157,10 @@ fn shuffle_in_buckets(order: &mut [u32], seed: u64, stream: u64) {
     let buckets: Vec<&mut [u32]> = (0..BUCKETS)
         .map(|bucket| rest.split_off_mut(..size_of_bucket(bucket)).expect("as many places as rows"))
         .collect();
-    // Streams of their own, which no epoch has.
-    let own_stream = |bucket: usize| stream | (bucket as u64 + 1) << 32;
     buckets
         .into_par_iter()
         .enumerate()
-        .for_each(|(bucket, rows)| shuffle(rows, &mut generator(seed, own_stream(bucket))));
+        .for_each(|(bucket, rows)| shuffle(rows, &mut fast_generator(seed, own_stream(sizes.len() + bucket))));
 }
 
 #[cfg(test)]
@@ -161,19 +189,70 @@ mod tests {
     }
 
     #[test]
-    fn a_long_order_is_that_of_one_shuffle() {
-        for rows in [SHUFFLED_AT_ONCE - 1, SHUFFLED_AT_ONCE, SHUFFLED_AT_ONCE + 1, SHUFFLED_AT_ONCE + 5_000] {
-            let mut rng = ChaCha8Rng::seed_from_u64(7);
-            rng.set_stream(3);
-            let mut expected: Vec<u32> = (0..rows as u32).collect();
-            expected.shuffle(&mut rng);
-            assert!(order(rows, 7, 3) == expected, "{rows} rows");
+    fn long_orders_have_each_row_once() {
+        for rows in [MANY - 1, MANY, MANY + 1, MANY + 5_000] {
+            let mut sorted = order(rows, 7, 3);
+            assert!(sorted != order(rows, 7, 4) && sorted != order(rows, 8, 3));
+            sorted.sort_unstable();
+            assert!(sorted.into_iter().eq(0..rows as u32), "{rows} rows");
+        }
+        // The same on every machine and version.
+        assert_eq!(order(MANY, 7, 3)[..4], [675, 68, 14_359, 27_460]);
+    }
+
+    /// The orders of four rows that `shuffle` makes for many seeds are as often each of the 24.
+    fn assert_every_order_is_as_likely(shuffle: impl Fn(&mut [u32; 4], u64)) {
+        const RUNS: usize = 24_000;
+        let mut counts = std::collections::HashMap::new();
+        for seed in 0..RUNS as u64 {
+            let mut order = [0, 1, 2, 3];
+            shuffle(&mut order, seed);
+            *counts.entry(order).or_insert(0_usize) += 1;
+        }
+        // 23 degrees of freedom: above 58 once in ten thousand times, and the seeds are always the same.
+        let expected = RUNS as f64 / 24.0;
+        let chi_squared: f64 = counts.values().map(|&count| (count as f64 - expected).powi(2) / expected).sum();
+        assert!(counts.len() == 24 && chi_squared < 58.0, "{chi_squared}: {counts:?}");
+    }
+
+    #[test]
+    fn every_order_is_as_likely() {
+        assert_every_order_is_as_likely(|order, seed| shuffle(order, &mut fast_generator(seed, 1)));
+    }
+
+    /// A generator that gives these numbers.
+    struct Given<'a>(std::slice::Iter<'a, u32>);
+
+    impl RngCore for Given<'_> {
+        fn next_u32(&mut self) -> u32 {
+            *self.0.next().expect("no number beyond those needed")
+        }
+
+        fn next_u64(&mut self) -> u64 {
+            unreachable!()
+        }
+
+        fn fill_bytes(&mut self, bytes: &mut [u8]) {
+            bytes.chunks_exact_mut(4).for_each(|bytes| bytes.copy_from_slice(&self.next_u32().to_le_bytes()));
         }
     }
 
     #[test]
+    fn words_that_would_favour_a_place_are_drawn_again() {
+        // Each four words lead to three places, the first two to the same: the first is drawn again.
+        let count = 3 << 30;
+        let place_of = |words: &[u32]| {
+            let mut places = [0];
+            draw_places(count - 1, &mut places, &mut Given(words.iter()));
+            places[0]
+        };
+        assert_eq!([1, 2, 3, 5].map(|word| place_of(&[word])), [0, 1, 2, 3]);
+        assert_eq!(place_of(&[0, 4, 8, 5]), 3);
+    }
+
+    #[test]
     fn an_order_of_many_rows_has_each_once_whatever_the_threads() {
-        let rows = MANY + 7;
+        let rows = VERY_MANY + 7;
         let orders: Vec<Vec<u32>> = [1, 3]
             .map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap())
             .iter()
@@ -182,7 +261,7 @@ mod tests {
         assert!(orders[0] == orders[1]);
         assert!(orders[0] != order(rows, 5, 3) && orders[0] != order(rows, 6, 2));
         // The same on every machine and version.
-        assert_eq!(orders[0][..4], [821_261, 35_888, 846_501, 307_425]);
+        assert_eq!(orders[0][..4], [977_676, 149_955, 820_339, 157_916]);
         let mut sorted = orders[0].clone();
         sorted.sort_unstable();
         assert!(sorted.into_iter().eq(0..rows as u32));
@@ -190,17 +269,7 @@ mod tests {
 
     #[test]
     fn every_order_is_as_likely_in_buckets() {
-        const RUNS: usize = 24_000;
-        let mut counts = std::collections::HashMap::new();
-        for seed in 0..RUNS as u64 {
-            let mut order = [0; 4];
-            shuffle_in_buckets(&mut order, seed, 1);
-            *counts.entry(order).or_insert(0_usize) += 1;
-        }
-        // 23 degrees of freedom: above 58 once in ten thousand times, and the seeds are always the same.
-        let expected = RUNS as f64 / 24.0;
-        let chi_squared: f64 = counts.values().map(|&count| (count as f64 - expected).powi(2) / expected).sum();
-        assert!(counts.len() == 24 && chi_squared < 58.0, "{chi_squared}: {counts:?}");
+        assert_every_order_is_as_likely(|order, seed| shuffle_in_buckets(order, seed, 1));
     }
 
     #[test]
