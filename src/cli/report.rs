@@ -16,7 +16,7 @@ use super::least_squares::Comparison;
 use super::output::{count, figure};
 use super::prepare::{Prepared, SourceInfo};
 use super::rows::TrainingRows;
-use super::train::Trained;
+use super::train::{Quality, Trained};
 
 /// What was found in the data and what was chosen, a line each.
 pub fn beginning<T: Scalar, R: TrainingRows<T>>(prepared: &Prepared<T, R>, plan: Option<&Plan>) -> String {
@@ -77,8 +77,13 @@ pub fn chosen(plan: &Plan) -> String {
 }
 
 /// The end of a run as a table to read.
-pub fn train_table<T: Scalar, R: TrainingRows<T>>(trained: &Trained<T, R>, saved: Option<&Path>) -> String {
-    let Trained { prepared, report, metrics, valid_metrics, least_squares, .. } = trained;
+pub fn train_table<T: Scalar, R: TrainingRows<T>>(
+    trained: &Trained<T, R>,
+    quality: &Quality,
+    saved: Option<&Path>,
+) -> String {
+    let Trained { prepared, report, .. } = trained;
+    let Quality { metrics, valid_metrics, least_squares } = quality;
     let mut text = String::new();
     let mut row = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<12}{value}");
@@ -191,8 +196,13 @@ pub fn confusion(metrics: &Metrics, classes: &[String]) -> String {
 }
 
 /// The end of a run as one JSON object.
-pub fn train_json<T: Scalar, R: TrainingRows<T>>(trained: &Trained<T, R>, saved: Option<&Path>) -> Value {
-    let Trained { prepared, report, metrics, valid_metrics, least_squares, config, .. } = trained;
+pub fn train_json<T: Scalar, R: TrainingRows<T>>(
+    trained: &Trained<T, R>,
+    quality: &Quality,
+    saved: Option<&Path>,
+) -> Value {
+    let Trained { prepared, report, config, .. } = trained;
+    let Quality { metrics, valid_metrics, least_squares } = quality;
     let warnings: serde_json::Map<String, Value> =
         report.warnings.iter().map(|(code, times)| (code.to_owned(), json!(times))).collect();
     let mut object = json!({

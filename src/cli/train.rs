@@ -62,12 +62,27 @@ struct Settings {
 pub struct Trained<T: Scalar, R> {
     pub prepared: Prepared<T, R>,
     pub report: Report,
-    pub metrics: Metrics,
-    pub valid_metrics: Option<Metrics>,
-    pub least_squares: Option<Comparison>,
     pub config: Value,
     /// Whether the run was to end when the loss settles.
     pub settles: bool,
+}
+
+/// How good a trained model is, by rows that are not balanced.
+pub struct Quality {
+    pub metrics: Metrics,
+    pub valid_metrics: Option<Metrics>,
+    pub least_squares: Option<Comparison>,
+}
+
+impl Quality {
+    fn measure<T: Scalar, R: TrainingRows<T>>(prepared: &mut Prepared<T, R>, loss: f64) -> Result<Self> {
+        R::unbalance(prepared)?;
+        let Prepared { model, data, validation, schema, .. } = &mut *prepared;
+        let measured = |rows: &mut R| measure_source(model, &mut *rows.source(), schema.task);
+        let metrics = measured(data)?;
+        let valid_metrics = validation.as_mut().map(measured).transpose()?;
+        Ok(Quality { metrics, valid_metrics, least_squares: R::compare(prepared, loss)? })
+    }
 }
 
 impl Train {
@@ -129,41 +144,28 @@ impl Train {
         let fitted = trainer.fit_source(model, &**loss, &mut sgd, &mut *data.source());
         let report = fitted.map_err(|error| with_stable_rate(error, &mut prepared, &settings))?;
 
-        R::unbalance(&mut prepared)?;
-        let Prepared { model, data, validation, schema, .. } = &mut prepared;
-        let measured = |rows: &mut R| measure_source(model, &mut *rows.source(), schema.task);
-        let metrics = measured(data)?;
-        let valid_metrics = validation.as_mut().map(measured).transpose()?;
-        // Only for those who will see it.
+        // The rows are read again for it: only where it will be seen.
         let seen = self.output.json || !self.output.quiet;
-        let least_squares = if seen { R::compare(&prepared, report.loss)? } else { None };
-        let trained = Trained {
-            prepared,
-            report,
-            metrics,
-            valid_metrics,
-            least_squares,
-            config,
-            settles: settings.train.plateau.is_some(),
-        };
+        let quality = seen.then(|| Quality::measure(&mut prepared, report.loss)).transpose()?;
+        let trained = Trained { prepared, report, config, settles: settings.train.plateau.is_some() };
         if let Some(path) = &self.output.model {
             trained.predictor()?.save(path)?;
         }
-        self.show(&trained)?;
+        if let Some(quality) = &quality {
+            self.show(&trained, quality)?;
+        }
         match report.reason {
             StopReason::Interrupted => Err(Failure::Interrupted(interrupt.status())),
             _ => Ok(()),
         }
     }
 
-    fn show<T: Scalar, R: TrainingRows<T>>(&self, trained: &Trained<T, R>) -> Done {
+    fn show<T: Scalar, R: TrainingRows<T>>(&self, trained: &Trained<T, R>, quality: &Quality) -> Done {
         let saved = self.output.model.as_deref();
         if self.output.json {
-            print_json(&report::train_json(trained, saved))
-        } else if !self.output.quiet {
-            print(report::train_table(trained, saved))
+            print_json(&report::train_json(trained, quality, saved))
         } else {
-            Ok(())
+            print(report::train_table(trained, quality, saved))
         }
     }
 
