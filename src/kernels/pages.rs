@@ -2,6 +2,9 @@
 //! with pages of 4 KiB the processor cannot keep them at hand; rows that begin with a cache line need no line more than
 //! they fill.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use super::element::Element;
 use super::rows::LINE;
 
@@ -23,23 +26,74 @@ pub fn aligned_zeros<T: Element>(count: usize) -> (Vec<T>, usize) {
 /// Asks for large pages for memory that has been reserved but not written to: a large matrix that will be trained on is
 /// read faster from them. It is a wish: nothing is said where the system does not grant it.
 pub fn prefer_large_pages<T>(reserved: &mut Vec<T>) {
-    let start = reserved.as_mut_ptr() as usize;
-    let bytes = reserved.capacity() * size_of::<T>();
-    let (first, end) = (start.next_multiple_of(PAGE), (start + bytes) / PAGE * PAGE);
-    if bytes >= LARGE && first < end {
-        advise(first, end - first);
+    advise(whole_pages(reserved), Advice::LargePages);
+}
+
+/// Memory that has been reserved and will be filled from its beginning on by one thread, with what several threads make.
+///
+/// The system clears a page when it is first touched, which takes longer than writing to it, and much longer where a
+/// virtual machine has to ask for the page. Here each thread has its share of that done.
+#[derive(Debug)]
+pub struct Reserve {
+    pages: Range<usize>,
+    /// The bytes that will be filled as far as is known.
+    wanted: AtomicUsize,
+    /// The pages that are cleared, or being so.
+    cleared: AtomicUsize,
+}
+
+impl Reserve {
+    /// The bytes that are cleared before they are wanted: a thread that fills them should not meet one that clears them.
+    const AHEAD: usize = 2 * PAGE;
+
+    /// Of memory that has not been written to; large pages are asked for.
+    pub fn of<T>(reserved: &mut Vec<T>) -> Self {
+        prefer_large_pages(reserved);
+        let (wanted, cleared) = (AtomicUsize::new(Self::AHEAD), AtomicUsize::new(0));
+        Reserve { pages: whole_pages(reserved), wanted, cleared }
+    }
+
+    /// Has room cleared for so many bytes that were made, besides those of other calls.
+    pub fn make_room(&self, bytes: usize) {
+        let wanted = self.wanted.fetch_add(bytes, Relaxed) + bytes;
+        let page_below = |page: usize| (page * PAGE < wanted.min(self.pages.len())).then_some(page + 1);
+        while let Ok(page) = self.cleared.fetch_update(Relaxed, Relaxed, page_below) {
+            let first = self.pages.start + page * PAGE;
+            advise(first..first + PAGE, Advice::Clear);
+        }
     }
 }
 
+/// The addresses of the large pages that lie within the memory of a large vector; none in that of others.
+fn whole_pages<T>(vector: &mut Vec<T>) -> Range<usize> {
+    let start = vector.as_mut_ptr() as usize;
+    let bytes = vector.capacity() * size_of::<T>();
+    let pages = start.next_multiple_of(PAGE)..(start + bytes) / PAGE * PAGE;
+    if bytes >= LARGE { pages } else { 0..0 }
+}
+
+/// What the system is told of memory.
+#[derive(Debug, Clone, Copy)]
+enum Advice {
+    /// That it should consist of large pages.
+    LargePages,
+    /// That its pages will be written to at once.
+    Clear,
+}
+
 #[cfg(target_os = "linux")]
-fn advise(first: usize, bytes: usize) {
-    // SAFETY: the advice does not change what the memory holds, and these whole pages belong to the one allocation that
-    // the caller has exclusively.
-    unsafe { libc::madvise(first as *mut libc::c_void, bytes, libc::MADV_HUGEPAGE) };
+fn advise(pages: Range<usize>, advice: Advice) {
+    let advice = match advice {
+        Advice::LargePages => libc::MADV_HUGEPAGE,
+        // Since Linux 5.14; before it is refused, and they are cleared when they are touched.
+        Advice::Clear => libc::MADV_POPULATE_WRITE,
+    };
+    // SAFETY: neither changes what memory holds, whoever it belongs to.
+    unsafe { libc::madvise(pages.start as *mut libc::c_void, pages.len(), advice) };
 }
 
 #[cfg(not(target_os = "linux"))]
-fn advise(_first: usize, _bytes: usize) {}
+fn advise(_pages: Range<usize>, _advice: Advice) {}
 
 #[cfg(test)]
 mod tests {
@@ -61,5 +115,28 @@ mod tests {
         values.extend(0..5 << 20);
         assert!(values.iter().copied().eq(0..5 << 20));
         prefer_large_pages::<u32>(&mut Vec::new());
+    }
+
+    #[test]
+    fn room_is_made_for_what_is_wanted_and_a_little_more_and_holds_what_it_held() {
+        let mut values: Vec<u32> = Vec::with_capacity(5 << 20);
+        let reserve = Reserve::of(&mut values);
+        values.extend(0..1 << 20);
+        let cleared = || reserve.cleared.load(Relaxed) * PAGE;
+        reserve.make_room(1);
+        assert_eq!(cleared(), Reserve::AHEAD + PAGE);
+        // Twice what there is, on two threads.
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..20).for_each(|_| reserve.make_room(1 << 20)));
+            }
+        });
+        assert_eq!(cleared(), reserve.pages.len());
+        values.extend(1 << 20..5 << 20);
+        assert!(values.iter().copied().eq(0..5 << 20));
+        // A small vector has no large pages.
+        let reserve = Reserve::of(&mut vec![0_u8; 100]);
+        reserve.make_room(100);
+        assert_eq!((reserve.cleared.into_inner(), reserve.pages), (0, 0..0));
     }
 }

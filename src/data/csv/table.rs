@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::block::Block;
 use super::column::{CellContent, Column, Cursor, MISSING, Texts};
@@ -12,7 +12,7 @@ use super::lines::RowLines;
 use super::reader::{Before, CsvOptions, Reader};
 use crate::data::kept::KeptRows;
 use crate::error::{Error, Place, Result};
-use crate::kernels::prefer_large_pages;
+use crate::kernels::Reserve;
 use crate::scalar::Scalar;
 
 /// A CSV file in memory.
@@ -45,15 +45,23 @@ impl<T: Scalar> Table<T> {
 
     /// Reads what was opened.
     pub(crate) fn from_reader(reader: Reader<'_>) -> Result<Self> {
+        let reserve = OnceLock::new();
         let mut growing = Growing {
             numbers: Vec::new(),
             lines: RowLines::default(),
             columns: vec![Column::default(); reader.heading.names.len()],
             texts: vec![Texts::default(); reader.heading.names.len()],
             length: reader.length,
+            reserve: &reserve,
         };
         let heading = Arc::clone(&reader.heading);
-        reader.read(|block, before| growing.append(block, before).map_err(|bytes| too_large(&heading, bytes)))?;
+        let made = |block: &Block<T>| {
+            if let Some(reserve) = reserve.get() {
+                reserve.make_room(size_of_val(&block.numbers[..]));
+            }
+        };
+        let take = |block: &Block<T>, before| growing.append(block, before).map_err(|bytes| too_large(&heading, bytes));
+        reader.read(made, take)?;
         let Growing { numbers, lines, mut columns, texts, .. } = growing;
         for (column, texts) in columns.iter_mut().zip(texts) {
             column.finish(lines.len(), texts);
@@ -193,7 +201,7 @@ impl<T: Scalar> Table<T> {
 }
 
 /// A table that blocks are added to.
-struct Growing<T> {
+struct Growing<'a, T> {
     numbers: Vec<T>,
     lines: RowLines,
     columns: Vec<Column>,
@@ -201,9 +209,11 @@ struct Growing<T> {
     texts: Vec<Texts>,
     /// The length of the file in bytes, where it is known.
     length: Option<u64>,
+    /// The memory of the numbers, once it is reserved.
+    reserve: &'a OnceLock<Reserve>,
 }
 
-impl<T: Scalar> Growing<T> {
+impl<T: Scalar> Growing<'_, T> {
     /// Adds a block; the bytes that are lacking if there is too little memory.
     fn append(&mut self, block: &Block<T>, before: Before) -> std::result::Result<(), usize> {
         if let (0, Some(length)) = (before.rows, self.length) {
@@ -211,7 +221,7 @@ impl<T: Scalar> Growing<T> {
             let blocks = length as f64 / block.bytes.max(1) as f64;
             let numbers = (block.numbers.len() as f64 * blocks * 1.02) as usize;
             self.numbers.try_reserve_exact(numbers).map_err(|_| numbers * size_of::<T>())?;
-            prefer_large_pages(&mut self.numbers);
+            self.reserve.get_or_init(|| Reserve::of(&mut self.numbers));
         }
         self.numbers.extend_from_slice(&block.numbers);
         self.lines.append(&block.lines, before.lines);
