@@ -36,15 +36,15 @@ pub fn prefer_large_pages<T>(reserved: &mut Vec<T>) {
 #[derive(Debug)]
 pub struct Reserve {
     pages: Range<usize>,
-    /// The bytes that will be filled as far as is known.
+    /// The bytes that are filled, or will be soon.
     wanted: AtomicUsize,
     /// The pages that are cleared, or being so.
     cleared: AtomicUsize,
 }
 
 impl Reserve {
-    /// The bytes that are cleared before they are wanted: a thread that fills them should not meet one that clears them.
-    const AHEAD: usize = 2 * PAGE;
+    /// The bytes that are cleared before they are wanted: who fills them should not meet one that still clears them.
+    const AHEAD: usize = 4 * PAGE;
 
     /// Of memory that has not been written to; large pages are asked for.
     pub fn of<T>(reserved: &mut Vec<T>) -> Self {
@@ -53,10 +53,15 @@ impl Reserve {
         Reserve { pages: whole_pages(reserved), wanted, cleared }
     }
 
-    /// Has room cleared for so many bytes that were made, besides those of other calls.
-    pub fn make_room(&self, bytes: usize) {
-        let wanted = self.wanted.fetch_add(bytes, Relaxed) + bytes;
-        let page_below = |page: usize| (page * PAGE < wanted.min(self.pages.len())).then_some(page + 1);
+    /// Notes that so many more bytes are filled.
+    pub fn note_filled(&self, bytes: usize) {
+        self.wanted.fetch_add(bytes, Relaxed);
+    }
+
+    /// Clears what will soon be filled and that no other thread clears.
+    pub fn clear_ahead(&self) {
+        let wanted = self.wanted.load(Relaxed).min(self.pages.len());
+        let page_below = |page: usize| (page * PAGE < wanted).then_some(page + 1);
         while let Ok(page) = self.cleared.fetch_update(Relaxed, Relaxed, page_below) {
             let first = self.pages.start + page * PAGE;
             advise(first..first + PAGE, Advice::Clear);
@@ -118,17 +123,26 @@ mod tests {
     }
 
     #[test]
-    fn room_is_made_for_what_is_wanted_and_a_little_more_and_holds_what_it_held() {
+    fn a_reserve_is_cleared_ahead_and_holds_what_it_held() {
         let mut values: Vec<u32> = Vec::with_capacity(5 << 20);
         let reserve = Reserve::of(&mut values);
         values.extend(0..1 << 20);
         let cleared = || reserve.cleared.load(Relaxed) * PAGE;
-        reserve.make_room(1);
+        assert_eq!(cleared(), 0);
+        reserve.clear_ahead();
+        assert_eq!(cleared(), Reserve::AHEAD);
+        reserve.note_filled(1);
+        reserve.clear_ahead();
         assert_eq!(cleared(), Reserve::AHEAD + PAGE);
-        // Twice what there is, on two threads.
+        // More than there is, on two threads.
         std::thread::scope(|scope| {
             for _ in 0..2 {
-                scope.spawn(|| (0..20).for_each(|_| reserve.make_room(1 << 20)));
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        reserve.note_filled(1 << 20);
+                        reserve.clear_ahead();
+                    }
+                });
             }
         });
         assert_eq!(cleared(), reserve.pages.len());
@@ -136,7 +150,8 @@ mod tests {
         assert!(values.iter().copied().eq(0..5 << 20));
         // A small vector has no large pages.
         let reserve = Reserve::of(&mut vec![0_u8; 100]);
-        reserve.make_room(100);
+        reserve.note_filled(100);
+        reserve.clear_ahead();
         assert_eq!((reserve.cleared.into_inner(), reserve.pages), (0, 0..0));
     }
 }

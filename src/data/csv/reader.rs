@@ -143,15 +143,15 @@ impl<'a> Reader<'a> {
         self
     }
 
-    /// Reads all rows and gives them to `take`, a block at a time, in the file's order. The thread that has read a block
-    /// shows it to `made` before.
+    /// Reads all rows and gives them to `take`, a block at a time, in the file's order. Each thread
+    /// calls `between` after a block.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) or [`Data`](crate::ErrorKind::Data), whichever comes first in the file, or that of
     /// `take`.
     pub(crate) fn read<T: Scalar>(
         self,
-        made: impl Fn(&Block<T>) + Sync,
+        between: impl Fn() + Sync,
         mut take: impl FnMut(&Block<T>, Before) -> Result<()> + Send,
     ) -> Result<()> {
         let Reader { heading, first_line, lines, blocks, mut source, threads, .. } = self;
@@ -172,11 +172,7 @@ impl<'a> Reader<'a> {
             before.lines += block.line_count;
             Ok(())
         };
-        let work = |bytes: &Buffer, block: &mut Block<T>| {
-            blocks.read(bytes, block);
-            made(block);
-        };
-        in_turn(threads, next, work, take)?;
+        in_turn(threads, next, |bytes: &Buffer, block| blocks.read(bytes, block), take, between)?;
         if before.rows == 0 { Err(no_rows(file, *dialect)) } else { Ok(()) }
     }
 }

@@ -55,13 +55,9 @@ impl<T: Scalar> Table<T> {
             reserve: &reserve,
         };
         let heading = Arc::clone(&reader.heading);
-        let made = |block: &Block<T>| {
-            if let Some(reserve) = reserve.get() {
-                reserve.make_room(size_of_val(&block.numbers[..]));
-            }
-        };
+        let clear_ahead = || reserve.get().map_or((), Reserve::clear_ahead);
         let take = |block: &Block<T>, before| growing.append(block, before).map_err(|bytes| too_large(&heading, bytes));
-        reader.read(made, take)?;
+        reader.read(clear_ahead, take)?;
         let Growing { numbers, lines, mut columns, texts, .. } = growing;
         for (column, texts) in columns.iter_mut().zip(texts) {
             column.finish(lines.len(), texts);
@@ -222,6 +218,9 @@ impl<T: Scalar> Growing<'_, T> {
             let numbers = (block.numbers.len() as f64 * blocks * 1.02) as usize;
             self.numbers.try_reserve_exact(numbers).map_err(|_| numbers * size_of::<T>())?;
             self.reserve.get_or_init(|| Reserve::of(&mut self.numbers));
+        }
+        if let Some(reserve) = self.reserve.get() {
+            reserve.note_filled(size_of_val(&block.numbers[..]));
         }
         self.numbers.extend_from_slice(&block.numbers);
         self.lines.append(&block.lines, before.lines);

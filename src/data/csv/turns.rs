@@ -6,7 +6,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::error::Result;
 
 /// Takes items from `next` until it says there are no more, works on them on `threads` threads, and gives the results
-/// to `take` in the items' order. Items and results are used again, and few are in memory at a time.
+/// to `take` in the items' order. Items and results are used again, and few are in memory at a time. Each thread calls
+/// `between` after an item, when its result is handed in.
 ///
 /// # Errors
 /// The first, in order, of `next` and `take`; nothing is taken after it.
@@ -15,6 +16,7 @@ pub(crate) fn in_turn<I, R>(
     mut next: impl FnMut(&mut I) -> Result<bool> + Send,
     work: impl Fn(&I, &mut R) + Sync,
     mut take: impl FnMut(&R) -> Result<()> + Send,
+    between: impl Fn() + Sync,
 ) -> Result<()>
 where
     I: Default,
@@ -25,6 +27,7 @@ where
         while next(&mut item)? {
             work(&item, &mut result);
             take(&result)?;
+            between();
         }
         return Ok(());
     }
@@ -44,6 +47,7 @@ where
                     let mut result = lock(&turns.state).spare.pop().unwrap_or_default();
                     work(&item, &mut result);
                     turns.hand_in(number, Turn::Result(result));
+                    between();
                 }
                 Ok(false) => return turns.hand_in(number, Turn::End(Ok(()))),
                 Err(error) => return turns.hand_in(number, Turn::End(Err(error))),
@@ -170,7 +174,7 @@ mod tests {
             taken.push(*result);
             Ok(())
         };
-        let outcome = in_turn(threads, next, |item: &u64, result: &mut u64| *result = item * item, take);
+        let outcome = in_turn(threads, next, |item: &u64, result: &mut u64| *result = item * item, take, || {});
         (taken, outcome)
     }
 
@@ -207,6 +211,6 @@ mod tests {
             *result = *item;
             assert!(*item != 36, "36 is a bad number");
         };
-        let _ = in_turn(3, next, work, |_: &u64| Ok(()));
+        let _ = in_turn(3, next, work, |_: &u64| Ok(()), || {});
     }
 }
