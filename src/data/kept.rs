@@ -6,7 +6,11 @@ use rayon::prelude::*;
 
 use super::csv::Table;
 use super::schema::Missing;
+use crate::error::Result;
 use crate::scalar::Scalar;
+
+/// Rows that one thread works on at a time.
+const PART: usize = 1 << 16;
 
 /// The rows of a table that are used, in their order.
 #[derive(Debug, Clone)]
@@ -63,12 +67,33 @@ impl KeptRows {
 
     /// What `work` makes of parts of the rows, in the rows' order. Many rows are shared among threads.
     pub(crate) fn in_parts<R: Send>(&self, work: impl Fn(&KeptRows) -> R + Sync) -> Vec<R> {
-        const PART: usize = 1 << 16;
         if self.len() <= PART {
             return vec![work(self)];
         }
         let parts = (0..self.len().div_ceil(PART)).into_par_iter();
         parts.map(|part| work(&self.part(part * PART..self.len().min((part + 1) * PART)))).collect()
+    }
+
+    /// A value for each row, found by `fill` for parts of the rows. Many rows are shared among threads.
+    ///
+    /// # Errors
+    /// The first, in the rows' order.
+    pub(crate) fn values<R: Default + Clone + Send>(
+        &self,
+        fill: impl Fn(&KeptRows, &mut [R]) -> Result<()> + Sync,
+    ) -> Result<Vec<R>> {
+        let mut values = vec![R::default(); self.len()];
+        if self.len() <= PART {
+            fill(self, &mut values)?;
+        } else {
+            let parts = values.par_chunks_mut(PART).enumerate();
+            let fill = |(part, of_part): (usize, &mut [R])| {
+                fill(&self.part(part * PART..part * PART + of_part.len()), of_part)
+            };
+            // All parts, so that the error is that of the first row at fault.
+            parts.map(fill).collect::<Vec<_>>().into_iter().collect::<Result<()>>()?;
+        }
+        Ok(values)
     }
 
     /// The rows, in ascending order.

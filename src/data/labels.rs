@@ -35,7 +35,7 @@ impl Schema {
     }
 
     /// What `each` makes of the index of each row's class.
-    fn class_indices<T: Scalar, C: Send>(
+    fn class_indices<T: Scalar, C: Default + Clone + Send>(
         &self,
         table: &Table<T>,
         target: usize,
@@ -43,15 +43,13 @@ impl Schema {
         each: impl Fn(usize) -> C + Sync,
     ) -> Result<Vec<C>> {
         let categories = Categories::new(&self.classes, &table.column(target).texts);
-        let parts = keep.in_parts(|part| {
+        keep.values(|part, indices| {
             let (mut categories, mut cursor) = (categories.clone(), Cursor::default());
-            let mut indices = Vec::with_capacity(part.len());
-            for row in part.iter() {
-                indices.push(each(self.class_index(table, target, row, &mut cursor, &mut categories)?));
+            for (row, index) in part.iter().zip(indices) {
+                *index = each(self.class_index(table, target, row, &mut cursor, &mut categories)?);
             }
-            Ok(indices)
-        });
-        joined(parts)
+            Ok(())
+        })
     }
 
     #[inline]
@@ -83,29 +81,25 @@ impl Schema {
     }
 }
 
-/// The parts as one, or the first error.
-fn joined<C>(mut parts: Vec<Result<Vec<C>>>) -> Result<Vec<C>> {
-    if parts.len() == 1 {
-        return parts.remove(0);
-    }
-    parts.into_iter().collect::<Result<Vec<_>>>().map(|parts| parts.into_iter().flatten().collect())
-}
-
 /// The numbers of a column in the rows kept.
 fn numbers<T: Scalar>(table: &Table<T>, column: usize, keep: &KeptRows, what: &str) -> Result<Vec<T>> {
-    joined(keep.in_parts(|part| {
+    keep.values(|part, values| {
         let mut cursor = Cursor::default();
-        let number = |row| match table.cell(row, column, &mut cursor) {
-            CellContent::Number(value) => Ok(value),
-            CellContent::Missing => Err(missing_value(table.place(row, column), "--missing drop leaves such rows out")),
-            CellContent::Text(code) => {
-                let text = &table.column(column).texts[code as usize];
-                let what = format!("\"{text}\" is not a number: {what}");
-                Err(Error::data(table.place(row, column), what, "for classes, use --loss cross-entropy"))
-            }
-        };
-        part.iter().map(number).collect()
-    }))
+        for (row, value) in part.iter().zip(values) {
+            *value = match table.cell(row, column, &mut cursor) {
+                CellContent::Number(value) => value,
+                CellContent::Missing => {
+                    return Err(missing_value(table.place(row, column), "--missing drop leaves such rows out"));
+                }
+                CellContent::Text(code) => {
+                    let text = &table.column(column).texts[code as usize];
+                    let what = format!("\"{text}\" is not a number: {what}");
+                    return Err(Error::data(table.place(row, column), what, "for classes, use --loss cross-entropy"));
+                }
+            };
+        }
+        Ok(())
+    })
 }
 
 /// The sample weights of the rows kept.

@@ -1,5 +1,6 @@
 //! Means and deviations of columns, over blocks of rows whose results are put together.
 
+use crate::kernels::{ColumnMoments, column_moments};
 use crate::scalar::Scalar;
 
 /// The numbers of a block: it stays in a core's cache while it is read three times.
@@ -10,67 +11,19 @@ pub(crate) fn block_rows(columns: usize) -> usize {
     (BLOCK / columns.max(1)).max(1)
 }
 
-/// What is known of one column. Sums are of numbers divided by the unit, a power of two near the largest, so that the
-/// squares of huge and tiny numbers stay finite and nothing is rounded by the division.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Column {
-    least: f64,
-    most: f64,
-    unit: f64,
-    /// The mean, in units.
-    mean: f64,
-    /// The sum of the squared deviations from the mean, in squared units.
-    squares: f64,
-}
-
-impl Column {
-    fn largest(&self) -> f64 {
-        self.least.abs().max(self.most.abs())
-    }
-}
-
 /// What is known of each column of some rows.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Moments {
     rows: f64,
-    columns: Vec<Column>,
+    columns: Vec<ColumnMoments>,
 }
 
 impl Moments {
     /// Of a block of rows, `[rows, columns]`, of at least one row and column.
     pub(crate) fn of<T: Scalar>(block: &[T], columns: usize) -> Self {
-        let rows = (block.len() / columns) as f64;
-        let (mut least, mut most) = (block[..columns].to_vec(), block[..columns].to_vec());
-        for row in block.chunks_exact(columns) {
-            for ((least, most), &x) in least.iter_mut().zip(&mut most).zip(row) {
-                *least = if x < *least { x } else { *least };
-                *most = if x > *most { x } else { *most };
-            }
-        }
-        let column = |(least, most): (&T, &T)| {
-            let (least, most) = (least.as_f64(), most.as_f64());
-            Column { least, most, unit: unit(least.abs().max(most.abs())), mean: 0.0, squares: 0.0 }
-        };
-        let mut columns_of: Vec<Column> = least.iter().zip(&most).map(column).collect();
-        let per_unit: Vec<f64> = columns_of.iter().map(|column| 1.0 / column.unit).collect();
-        let mut means = vec![0.0; columns];
-        for row in block.chunks_exact(columns) {
-            for ((mean, per_unit), x) in means.iter_mut().zip(&per_unit).zip(row) {
-                *mean += x.as_f64() * per_unit;
-            }
-        }
-        means.iter_mut().for_each(|mean| *mean /= rows);
-        let mut squares = vec![0.0; columns];
-        for row in block.chunks_exact(columns) {
-            for (((squares, mean), per_unit), x) in squares.iter_mut().zip(&means).zip(&per_unit).zip(row) {
-                let deviation = x.as_f64() * per_unit - mean;
-                *squares += deviation * deviation;
-            }
-        }
-        for ((column, mean), squares) in columns_of.iter_mut().zip(means).zip(squares) {
-            (column.mean, column.squares) = (mean, squares);
-        }
-        Moments { rows, columns: columns_of }
+        let mut of_columns = vec![ColumnMoments::default(); columns];
+        column_moments(block, &mut of_columns);
+        Moments { rows: (block.len() / columns) as f64, columns: of_columns }
     }
 
     /// Of the rows of both (Chan, Golub and LeVeque 1979).
@@ -81,7 +34,7 @@ impl Moments {
             let unit = a.unit.max(b.unit);
             let (of_a, of_b) = (a.unit / unit, b.unit / unit);
             let apart = b.mean * of_b - a.mean * of_a;
-            *a = Column {
+            *a = ColumnMoments {
                 least: a.least.min(b.least),
                 most: a.most.max(b.most),
                 unit,
@@ -101,29 +54,17 @@ impl Moments {
     /// What brings the deviation from the mean of each column to 1, or, if not `centred`, its root mean square; 0 for
     /// one that is constant (or all 0). What is less than a few `epsilon` of the largest number is rounding.
     pub(crate) fn factors(&self, centred: bool, epsilon: f64) -> Vec<f64> {
-        let factor = |column: &Column| {
+        let factor = |column: &ColumnMoments| {
+            let largest = column.least.abs().max(column.most.abs());
             let variance = column.squares / self.rows;
             let deviation = if centred { variance } else { variance + column.mean * column.mean }.sqrt();
             // What is left of a constant that was rounded in different ways is no feature.
-            let rounded = deviation < 16.0 * epsilon * (column.largest() / column.unit);
-            let nothing = if centred { column.least == column.most || rounded } else { column.largest() == 0.0 };
+            let rounded = deviation < 16.0 * epsilon * (largest / column.unit);
+            let nothing = if centred { column.least == column.most || rounded } else { largest == 0.0 };
             let factor = 1.0 / (deviation * column.unit);
             if nothing || !factor.is_finite() { 0.0 } else { factor }
         };
         self.columns.iter().map(factor).collect()
-    }
-}
-
-/// The power of two at or below a magnitude.
-fn unit(magnitude: f64) -> f64 {
-    const EXPONENT: u64 = 0x7ff0_0000_0000_0000;
-    let power = f64::from_bits(magnitude.to_bits() & EXPONENT);
-    if power > 0.0 {
-        power
-    } else if magnitude > 0.0 {
-        f64::MIN_POSITIVE
-    } else {
-        1.0
     }
 }
 

@@ -9,6 +9,7 @@ use super::dataset::Dataset;
 use super::moments::{Moments, block_rows};
 use super::rows::{Order, Pass, RowSource};
 use crate::error::{Error, Result};
+use crate::kernels;
 use crate::model::Linear;
 use crate::scalar::Scalar;
 
@@ -101,11 +102,7 @@ impl Standardizer {
 
     /// Standardises whole rows of features in place.
     pub(crate) fn apply_to<T: Scalar>(&self, rows: &mut [T]) {
-        for row in rows.chunks_exact_mut(self.factor.len().max(1)) {
-            for ((x, shift), factor) in row.iter_mut().zip(&self.shift).zip(&self.factor) {
-                *x = T::from_f64((x.as_f64() - shift) * factor);
-            }
-        }
+        kernels::standardize_columns(rows, &self.shift, &self.factor);
     }
 
     /// The model that gives on the data's own units what `model` gives on standardised ones.

@@ -6,6 +6,7 @@ use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
 use num_traits::Float;
 
 use super::backward::Backward;
+use super::columns::{MeasureColumns, Standardize};
 use super::exponential::Series;
 use super::forward::Forward;
 use super::lanes::{Lanes, Plain};
@@ -56,6 +57,8 @@ kernels! {
     run_add_scaled: AddScaled -> ();
     run_quotient: Quotient -> ();
     run_sgd: SgdStep -> ();
+    run_measure_columns: MeasureColumns -> ();
+    run_standardize: Standardize -> ();
 }
 
 /// `f32` or `f64`, with the vector registers of each instruction set. Sealed.

@@ -5,6 +5,7 @@
 
 mod apart;
 mod backward;
+mod columns;
 mod element;
 mod exponential;
 mod forward;
@@ -28,6 +29,7 @@ mod vector;
 
 pub(crate) use apart::Apart;
 pub use backward::{linear_backward, linear_backward_anew};
+pub(crate) use columns::{ColumnMoments, column_moments, standardize_columns};
 pub use element::Element;
 pub use forward::linear_forward;
 pub use level::Level;
