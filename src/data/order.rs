@@ -6,8 +6,6 @@ use rand_chacha::ChaCha8Rng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::prelude::*;
 
-use crate::kernels;
-
 /// The random stream that splits off validation rows; epochs count from 1.
 const SPLIT_STREAM: u64 = 0;
 
@@ -71,17 +69,14 @@ fn fast_generator(seed: u64, stream: u64) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::from_rng(&mut generator(seed, stream))
 }
 
-/// Has each row change places with a random one of those before it or itself (Durstenfeld 1964). Places are drawn, and
-/// asked for from memory, some time before they are needed.
+/// Has each row change places with a random one of those before it or itself (Durstenfeld 1964).
 fn shuffle(order: &mut [u32], rng: &mut impl Rng) {
+    /// Places that are drawn at once, which takes less time than one by one.
     const DRAWN: usize = 64;
     let mut places = [0; DRAWN];
     for from in (0..order.len()).step_by(DRAWN) {
         draw_places(from as u32, &mut places, rng);
         let rows = from..order.len().min(from + DRAWN);
-        for &place in &places[..rows.len()] {
-            kernels::prefetch(order.as_ptr().wrapping_add(place as usize));
-        }
         for (row, &place) in rows.zip(&places) {
             order.swap(row, place as usize);
         }
@@ -90,22 +85,23 @@ fn shuffle(order: &mut [u32], rng: &mut impl Rng) {
 
 /// For each of the rows from `from` on a random one of those up to it, each as likely (Lemire 2019).
 fn draw_places<const N: usize>(from: u32, places: &mut [u32; N], rng: &mut impl Rng) {
+    debug_assert!(from <= u32::MAX - N as u32, "rows are counted in 32 bits");
     let mut words = [0_u32; N];
     rng.fill(&mut words[..]);
-    let product = |k: usize, word: u32| u64::from(word) * (u64::from(from) + k as u64 + 1);
+    let count = |k: usize| from + k as u32 + 1;
+    let product = |k: usize, word: u32| u64::from(word) * u64::from(count(k));
     let mut unsure = false;
     for (k, (place, &word)) in places.iter_mut().zip(&words).enumerate() {
         let product = product(k, word);
         *place = (product >> 32) as u32;
-        unsure |= (product as u32) <= from + k as u32;
+        unsure |= (product as u32) < count(k);
     }
     if !unsure {
         return;
     }
     // Of the words that lead to a place some have one more than others, and are drawn again.
     for (k, (place, mut word)) in places.iter_mut().zip(words).enumerate() {
-        let count = from + k as u32 + 1;
-        while (product(k, word) as u32) < count.wrapping_neg() % count {
+        while (product(k, word) as u32) < count(k).wrapping_neg() % count(k) {
             word = rng.next_u32();
         }
         *place = (product(k, word) >> 32) as u32;
@@ -145,10 +141,23 @@ fn shuffle_in_buckets(order: &mut [u32], seed: u64, stream: u64) {
             places.push(rest.split_off_mut(..sizes[bucket]).expect("as many places as rows"));
         }
     }
-    places.into_par_iter().enumerate().for_each(|(part, places)| {
-        let mut places: Vec<_> = places.into_iter().map(|places| places.iter_mut()).collect();
-        for (row, bucket) in (part as u32 * PART as u32..).zip(choices(part)) {
-            *places[bucket as usize].next().expect("a place for each row that was counted") = row;
+    // Put in buckets in a core's cache first, not at 256 places all over the memory.
+    places.into_par_iter().zip(&sizes).enumerate().for_each(|(part, (places, sizes))| {
+        let choices = choices(part);
+        let mut rows_of_part = vec![0; choices.len()];
+        // Where the next row of each bucket goes.
+        let mut next = [0; BUCKETS];
+        for bucket in 1..BUCKETS {
+            next[bucket] = next[bucket - 1] + sizes[bucket - 1];
+        }
+        for (row, bucket) in (part as u32 * PART as u32..).zip(choices) {
+            let next = &mut next[bucket as usize];
+            rows_of_part[*next] = row;
+            *next += 1;
+        }
+        let mut rest = &rows_of_part[..];
+        for place in places {
+            place.copy_from_slice(rest.split_off(..place.len()).expect("as many rows as places"));
         }
     });
 

@@ -37,7 +37,6 @@ pub use linear_loss::linear_loss;
 pub use losses::{OutputLoss, output_loss, softmax_cross_entropy};
 pub(crate) use marks::{MARKED_AT_ONCE, mark_bytes};
 pub(crate) use pages::{Reserve, aligned_zeros};
-pub(crate) use rows::prefetch;
 pub use rows::{RowIndex, Rows};
 pub use softmax::{log_sum_exp, sigmoid, softmax, softplus};
 pub use team::Team;

@@ -214,7 +214,7 @@ pub(super) const FETCHED: usize = GROUP / 2;
 /// Asks for the line of a number to be fetched from memory, near to the processor but not nearest: it will be needed soon,
 /// not at once.
 #[inline(always)]
-pub(crate) fn prefetch<T>(number: *const T) {
+pub(super) fn prefetch<T>(number: *const T) {
     prefetch_to::<false, T>(number);
 }
 
