@@ -1,7 +1,7 @@
 //! The gradient of a linear layer, summed over some rows: of the weight `sum g row'`, of the bias `sum g`.
 
 use super::element::Element;
-use super::lanes::{GROUP, Lanes, load, store};
+use super::lanes::{GROUP, Lanes, load_of_row, store};
 use super::level::Kernel;
 use super::rows::{FETCHED, Rows, per_line, prefetch_to};
 use super::vector::{dot_lanes, sum_lanes};
@@ -220,7 +220,7 @@ impl<T: Element> Block<'_, T> {
         if !self.anew {
             for (k, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: the caller says that the strip is there.
-                unsafe { load_strip(gradient.add(k * self.width + column), last, sums) };
+                unsafe { load_strip(gradient.add(k * self.width), column, last, sums) };
             }
         }
         let rows = self.inputs.iter().zip(self.next).zip(self.output_gradient.chunks_exact(self.each));
@@ -230,7 +230,7 @@ impl<T: Element> Block<'_, T> {
             }
             let mut x = [V::splat(T::zero()); VECTORS];
             // SAFETY: as above.
-            unsafe { load_strip(input.add(column), last, &mut x) };
+            unsafe { load_strip(input, column, last, &mut x) };
             for (sums, &g) in sums.iter_mut().zip(&gradients[first..first + OUTPUTS]) {
                 let g = V::splat(g);
                 for (sum, x) in sums.iter_mut().zip(x) {
@@ -264,17 +264,17 @@ pub(super) fn fetch<V: Lanes, const NEAREST: bool>(
     }
 }
 
-/// Loads a strip whose last vector has `last` numbers.
+/// Loads a strip of a row, from a column on before which there are whole vectors. Its last vector has `last` numbers.
 ///
 /// # Safety
-/// They must be readable.
+/// The row must have the strip's numbers.
 #[inline(always)]
-unsafe fn load_strip<V: Lanes>(from: *const V::Element, last: usize, strip: &mut [V]) {
+unsafe fn load_strip<V: Lanes>(row: *const V::Element, column: usize, last: usize, strip: &mut [V]) {
     let vectors = strip.len();
     for (vector, lanes) in strip.iter_mut().enumerate() {
         let count = if vector + 1 == vectors { last } else { V::LANES };
         // SAFETY: the caller's promise.
-        *lanes = unsafe { load(from.add(vector * V::LANES), count) };
+        *lanes = unsafe { load_of_row(row, column + vector * V::LANES, count) };
     }
 }
 

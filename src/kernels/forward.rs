@@ -3,7 +3,7 @@
 use num_traits::Zero;
 
 use super::element::Element;
-use super::lanes::{GROUP, Lanes, load, store};
+use super::lanes::{GROUP, Lanes, load, load_of_row, store};
 use super::level::Kernel;
 use super::rows::{FETCHED, Rows, per_line, prefetch};
 
@@ -154,7 +154,7 @@ unsafe fn add_products<V: Lanes, const OUTPUTS: usize>(
     let mut x = [V::splat(V::Element::zero()); GROUP];
     for (x, input) in x.iter_mut().zip(inputs) {
         // SAFETY: the caller says that the numbers are there.
-        *x = unsafe { load(input.add(column), count) };
+        *x = unsafe { load_of_row(*input, column, count) };
     }
     for (k, sums) in sums.iter_mut().enumerate() {
         // SAFETY: as above.

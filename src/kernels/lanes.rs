@@ -33,6 +33,13 @@ pub trait Lanes: Copy {
     /// `count` numbers must be readable.
     unsafe fn load_partial(from: *const Self::Element, count: usize) -> Self;
 
+    /// The same without touching what lies behind them: the numbers before them are read instead. A processor may fetch the
+    /// cache line of lanes that it leaves out; behind a row that is another row's, which nobody asked memory for in time.
+    ///
+    /// # Safety
+    /// `count` numbers and the `LANES - count` before them must be readable.
+    unsafe fn load_end(from: *const Self::Element, count: usize) -> Self;
+
     /// The first `count` numbers from memory, at most `LANES`, and those of `fill` in the other lanes.
     ///
     /// # Safety
@@ -96,6 +103,19 @@ pub unsafe fn load<V: Lanes>(from: *const V::Element, count: usize) -> V {
     unsafe { if count < V::LANES { V::load_partial(from, count) } else { V::load(from) } }
 }
 
+/// `count` numbers of a row from a column on, at most all lanes, and 0 in the others. Columns before it come in whole vectors.
+///
+/// # Safety
+/// The row must have so many numbers from there on.
+#[inline(always)]
+pub unsafe fn load_of_row<V: Lanes>(row: *const V::Element, column: usize, count: usize) -> V {
+    // SAFETY: the caller's promise; before the column there is a whole vector, or nothing.
+    unsafe {
+        let from = row.add(column);
+        if count < V::LANES && column > 0 { V::load_end(from, count) } else { load(from, count) }
+    }
+}
+
 /// Writes the first `count` numbers, at most all lanes.
 ///
 /// # Safety
@@ -135,6 +155,13 @@ macro_rules! plain {
             unsafe fn load_partial(from: *const $T, count: usize) -> Self {
                 // SAFETY: the caller says that `count` numbers are readable.
                 unsafe { Self::load_partial_or(from, count, Self::splat(0.0)) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_end(from: *const $T, count: usize) -> Self {
+                // No more is read than asked for.
+                // SAFETY: the caller says that `count` numbers are readable.
+                unsafe { Self::load_partial(from, count) }
             }
 
             #[inline(always)]

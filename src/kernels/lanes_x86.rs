@@ -13,7 +13,7 @@ macro_rules! lanes {
         splat $splat:ident, load $load:ident, store $store:ident, add $add:ident, sub $sub:ident, mul $mul:ident,
         div $div:ident, mul_add $fma:ident, max $max:ident,
         partial ($from:ident, $to:ident, $value:ident, $count:ident) {
-            $load_partial:expr, $load_partial_or:expr, $store_partial:expr
+            $load_partial:expr, $load_partial_or:expr, $store_partial:expr, end $end:ident
         },
         negative $negative:ident,
         power ($power:ident) { $times_power:expr }, sum $sum:expr, sums $sums:expr, largest $largest:expr
@@ -40,6 +40,12 @@ macro_rules! lanes {
             #[inline(always)]
             unsafe fn load_partial($from: *const $Element, $count: usize) -> Self {
                 $Name(unsafe { $load_partial })
+            }
+
+            #[inline(always)]
+            unsafe fn load_end(from: *const $Element, count: usize) -> Self {
+                let before = $lanes - count;
+                $Name(unsafe { $end($load(from.sub(before)), before) })
             }
 
             #[inline(always)]
@@ -125,7 +131,7 @@ lanes! {
     mul _mm512_mul_ps, div _mm512_div_ps, mul_add _mm512_fmadd_ps, max _mm512_max_ps,
     partial (from, to, value, count) {
         _mm512_maskz_loadu_ps(mask16(count), from), _mm512_mask_loadu_ps(value, mask16(count), from),
-        _mm512_mask_storeu_ps(to, mask16(count), value)
+        _mm512_mask_storeu_ps(to, mask16(count), value), end end_f32x16
     },
     negative where_negative_f32x16,
     power (exponent) { _mm512_scalef_ps }, sum _mm512_reduce_add_ps, sums sums_f32x16,
@@ -139,7 +145,7 @@ lanes! {
     mul _mm512_mul_pd, div _mm512_div_pd, mul_add _mm512_fmadd_pd, max _mm512_max_pd,
     partial (from, to, value, count) {
         _mm512_maskz_loadu_pd(mask8(count), from), _mm512_mask_loadu_pd(value, mask8(count), from),
-        _mm512_mask_storeu_pd(to, mask8(count), value)
+        _mm512_mask_storeu_pd(to, mask8(count), value), end end_f64x8
     },
     negative where_negative_f64x8,
     power (exponent) { _mm512_scalef_pd }, sum _mm512_reduce_add_pd, sums sums_f64x8,
@@ -154,7 +160,7 @@ lanes! {
     partial (from, to, value, count) {
         _mm256_maskload_ps(from, window32(count)),
         _mm256_blendv_ps(value, _mm256_maskload_ps(from, window32(count)), _mm256_castsi256_ps(window32(count))),
-        _mm256_maskstore_ps(to, window32(count), value)
+        _mm256_maskstore_ps(to, window32(count), value), end end_f32x8
     },
     negative where_negative_f32x8,
     power (exponent) { times_power_f32x8 }, sum sum_f32x8, sums sums_f32x8,
@@ -169,7 +175,7 @@ lanes! {
     partial (from, to, value, count) {
         _mm256_maskload_pd(from, window64(count)),
         _mm256_blendv_pd(value, _mm256_maskload_pd(from, window64(count)), _mm256_castsi256_pd(window64(count))),
-        _mm256_maskstore_pd(to, window64(count), value)
+        _mm256_maskstore_pd(to, window64(count), value), end end_f64x4
     },
     negative where_negative_f64x4,
     power (exponent) { times_power_f64x4 }, sum sum_f64x4, sums sums_f64x4,
@@ -202,6 +208,42 @@ unsafe fn window32(count: usize) -> __m256i {
 unsafe fn window64(count: usize) -> __m256i {
     // SAFETY: `count` is at most 4, so that the window lies within the 8 numbers.
     unsafe { _mm256_loadu_si256(WINDOW64.as_ptr().add(4 - count).cast()) }
+}
+
+// All lanes but some of the first, moved to the front, and 0 after them.
+
+#[inline(always)]
+unsafe fn end_f32x16(value: __m512, before: usize) -> __m512 {
+    unsafe {
+        let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        let lanes = _mm512_add_epi32(lanes, _mm512_set1_epi32(before as i32));
+        _mm512_maskz_permutexvar_ps(mask16(16 - before), lanes, value)
+    }
+}
+
+#[inline(always)]
+unsafe fn end_f64x8(value: __m512d, before: usize) -> __m512d {
+    unsafe {
+        let lanes = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+        let lanes = _mm512_add_epi64(lanes, _mm512_set1_epi64(before as i64));
+        _mm512_maskz_permutexvar_pd(mask8(8 - before), lanes, value)
+    }
+}
+
+#[inline(always)]
+unsafe fn end_f32x8(value: __m256, before: usize) -> __m256 {
+    unsafe {
+        let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let lanes = _mm256_add_epi32(lanes, _mm256_set1_epi32(before as i32));
+        let moved = _mm256_permutevar8x32_ps(value, lanes);
+        _mm256_and_ps(moved, _mm256_castsi256_ps(window32(8 - before)))
+    }
+}
+
+#[inline(always)]
+unsafe fn end_f64x4(value: __m256d, before: usize) -> __m256d {
+    // As pairs of halves.
+    unsafe { _mm256_castps_pd(end_f32x8(_mm256_castpd_ps(value), 2 * before)) }
 }
 
 #[inline(always)]

@@ -204,7 +204,7 @@ unsafe fn load_row<V: Lanes, const VECTORS: usize>(from: *const V::Element, last
         // SAFETY: the caller's promise.
         *lanes = unsafe {
             let from = from.add(vector * V::LANES);
-            if vector + 1 == VECTORS { V::load_partial(from, last) } else { V::load(from) }
+            if vector + 1 == VECTORS { V::load_end(from, last) } else { V::load(from) }
         };
     }
     row
