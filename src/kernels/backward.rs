@@ -1,7 +1,7 @@
 //! The gradient of a linear layer, summed over some rows: of the weight `sum g row'`, of the bias `sum g`.
 
 use super::element::Element;
-use super::lanes::{GROUP, Lanes, load_of_row, store};
+use super::lanes::{GROUP, Lanes, last_touched, load_of_row, store};
 use super::level::Kernel;
 use super::rows::{FETCHED, Rows, per_line, prefetch_to};
 use super::vector::{dot_lanes, sum_lanes};
@@ -260,7 +260,7 @@ pub(super) fn fetch<V: Lanes, const NEAREST: bool>(
         }
     }
     if column + vectors * V::LANES >= width {
-        prefetch_to::<NEAREST, _>(row.wrapping_add(width - 1));
+        prefetch_to::<NEAREST, _>(row.wrapping_add(last_touched::<V>(width)));
     }
 }
 

@@ -3,7 +3,7 @@
 use num_traits::Zero;
 
 use super::element::Element;
-use super::lanes::{GROUP, Lanes, load, load_of_row, store};
+use super::lanes::{GROUP, Lanes, last_touched, load, load_of_row, store};
 use super::level::Kernel;
 use super::rows::{FETCHED, Rows, per_line, prefetch};
 
@@ -126,7 +126,7 @@ pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
         fetch.iter().for_each(|row| prefetch(row.wrapping_add(column)));
     }
     // The end may lie on a line of its own.
-    fetch.iter().for_each(|row| prefetch(row.wrapping_add(width.saturating_sub(1))));
+    fetch.iter().for_each(|row| prefetch(row.wrapping_add(last_touched::<V>(width))));
     if column < width {
         // SAFETY: as many numbers are left of each row.
         unsafe { add_products(&mut sums, inputs, weight, width, column, width - column) };

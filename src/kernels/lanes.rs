@@ -116,6 +116,12 @@ pub unsafe fn load_of_row<V: Lanes>(row: *const V::Element, column: usize, count
     }
 }
 
+/// The last number of a row, or of a register that [`load_of_row`] may touch all of.
+#[inline(always)]
+pub fn last_touched<V: Lanes>(width: usize) -> usize {
+    width.max(V::LANES) - 1
+}
+
 /// Writes the first `count` numbers, at most all lanes.
 ///
 /// # Safety
@@ -284,3 +290,47 @@ macro_rules! plain {
 
 plain!(f32, u32, 127, 23);
 plain!(f64, u64, 1023, 52);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::level::{Kernel, run};
+    use crate::kernels::test_levels::{numbers, on_every_level};
+
+    /// Loads pieces of a row of one to two registers, and writes them one after another, each from a register of its own.
+    struct Reload<'a, T>(&'a [T]);
+
+    impl<T: Element> Kernel<T> for Reload<'_, T> {
+        type Output = Vec<T>;
+
+        #[inline(always)]
+        fn run<V: Lanes<Element = T>>(self) -> Vec<T> {
+            let row = self.0;
+            let mut loaded = vec![T::nan(); row.len().next_multiple_of(V::LANES)];
+            for column in (0..row.len()).step_by(V::LANES) {
+                let count = (row.len() - column).min(V::LANES);
+                // SAFETY: the row has so many numbers, and `loaded` whole registers.
+                unsafe { load_of_row::<V>(row.as_ptr(), column, count).store(loaded.as_mut_ptr().add(column)) };
+            }
+            loaded
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_row_is_loaded_with_zeros_behind_it() {
+        on_every_level(|| {
+            check::<f32>();
+            check::<f64>();
+        });
+    }
+
+    fn check<T: Element + std::fmt::Debug>() {
+        for width in 1..=40 {
+            // What lies around the row must not be seen.
+            let row: Vec<T> = numbers(width + 2, 1);
+            let loaded = run(Reload(&row[1..=width]));
+            assert_eq!(loaded[..width], row[1..=width]);
+            assert!(loaded[width..].iter().all(|rest| *rest == T::zero()), "{width}: {loaded:?}");
+        }
+    }
+}
