@@ -75,6 +75,7 @@ pub struct Quality {
 }
 
 impl Quality {
+    /// Measures it, and gives the rows their own weights back.
     fn measure<T: Scalar, R: TrainingRows<T>>(prepared: &mut Prepared<T, R>, loss: f64) -> Result<Self> {
         R::unbalance(prepared)?;
         let Prepared { model, data, validation, schema, .. } = &mut *prepared;
@@ -144,7 +145,7 @@ impl Train {
         let fitted = trainer.fit_source(model, &**loss, &mut sgd, &mut *data.source());
         let report = fitted.map_err(|error| with_stable_rate(error, &mut prepared, &settings))?;
 
-        // The rows are read again for it: only where it will be seen.
+        // The rows are read again for it: only where it will be seen. Whether they still can be is no matter to the model.
         let seen = self.output.json || !self.output.quiet;
         let quality = seen.then(|| Quality::measure(&mut prepared, report.loss)).transpose()?;
         let trained = Trained { prepared, report, config, settles: settings.train.plateau.is_some() };

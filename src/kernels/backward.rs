@@ -207,7 +207,8 @@ impl<T: Element> Block<'_, T> {
     /// One strip of columns, kept in registers over all rows. Its last vector has `last` numbers.
     ///
     /// # Safety
-    /// From `column` on, each input and each of `OUTPUTS` rows of `gradient` must have the strip's numbers.
+    /// From `column` on, each input and each of `OUTPUTS` rows of `gradient` must have the strip's numbers, and before a whole
+    /// number of vectors.
     #[inline(always)]
     unsafe fn add_strip<V: Lanes<Element = T>, const OUTPUTS: usize, const VECTORS: usize>(
         &self,
@@ -264,10 +265,10 @@ pub(super) fn fetch<V: Lanes, const NEAREST: bool>(
     }
 }
 
-/// Loads a strip of a row, from a column on before which there are whole vectors. Its last vector has `last` numbers.
+/// Loads a strip of a row, of features or of the gradient. Its last vector has `last` numbers.
 ///
 /// # Safety
-/// The row must have the strip's numbers.
+/// The row must have the strip's numbers from the column on, and a whole number of vectors before.
 #[inline(always)]
 unsafe fn load_strip<V: Lanes>(row: *const V::Element, column: usize, last: usize, strip: &mut [V]) {
     let vectors = strip.len();

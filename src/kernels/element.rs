@@ -103,10 +103,12 @@ impl Element for f32 {
     #[cfg(target_arch = "x86_64")]
     type Avx512 = lanes_x86::Avx512F32;
 
+    #[inline(always)]
     fn from_f64(value: f64) -> Self {
         value as f32
     }
 
+    #[inline(always)]
     fn as_f64(self) -> f64 {
         f64::from(self)
     }
@@ -119,10 +121,12 @@ impl Element for f64 {
     #[cfg(target_arch = "x86_64")]
     type Avx512 = lanes_x86::Avx512F64;
 
+    #[inline(always)]
     fn from_f64(value: f64) -> Self {
         value
     }
 
+    #[inline(always)]
     fn as_f64(self) -> f64 {
         self
     }

@@ -141,7 +141,8 @@ pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
 /// Adds the products of `count` columns, at most `LANES`.
 ///
 /// # Safety
-/// From `column` on, each input and each of `OUTPUTS` rows of the weight must have `count` numbers.
+/// From `column` on, each input and each of `OUTPUTS` rows of the weight must have `count` numbers, and before a whole number
+/// of vectors.
 #[inline(always)]
 unsafe fn add_products<V: Lanes, const OUTPUTS: usize>(
     sums: &mut [[V; GROUP]; OUTPUTS],

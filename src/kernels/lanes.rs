@@ -103,20 +103,21 @@ pub unsafe fn load<V: Lanes>(from: *const V::Element, count: usize) -> V {
     unsafe { if count < V::LANES { V::load_partial(from, count) } else { V::load(from) } }
 }
 
-/// `count` numbers of a row from a column on, at most all lanes, and 0 in the others. Columns before it come in whole vectors.
+/// `count` numbers of a row from a column on, at most all lanes, and 0 in the others.
 ///
 /// # Safety
-/// The row must have so many numbers from there on.
+/// The row must have so many numbers from there on, and a whole number of vectors before.
 #[inline(always)]
 pub unsafe fn load_of_row<V: Lanes>(row: *const V::Element, column: usize, count: usize) -> V {
-    // SAFETY: the caller's promise; before the column there is a whole vector, or nothing.
+    debug_assert!(column.is_multiple_of(V::LANES) && count <= V::LANES, "{count} numbers from {column} on");
+    // SAFETY: the caller's promise: before the column there is a whole vector, or nothing.
     unsafe {
         let from = row.add(column);
         if count < V::LANES && column > 0 { V::load_end(from, count) } else { load(from, count) }
     }
 }
 
-/// The last number of a row, or of a register that [`load_of_row`] may touch all of.
+/// The last number whose cache line reading a row may fetch: that of the row, or of a whole register if the row is shorter.
 #[inline(always)]
 pub fn last_touched<V: Lanes>(width: usize) -> usize {
     width.max(V::LANES) - 1
@@ -297,7 +298,7 @@ mod tests {
     use crate::kernels::level::{Kernel, run};
     use crate::kernels::test_levels::{numbers, on_every_level};
 
-    /// Loads pieces of a row of one to two registers, and writes them one after another, each from a register of its own.
+    /// Loads a row piece by piece, and writes out all of each register.
     struct Reload<'a, T>(&'a [T]);
 
     impl<T: Element> Kernel<T> for Reload<'_, T> {

@@ -193,12 +193,14 @@ impl<T: Element> Block<'_, T> {
     }
 }
 
-/// Loads a row whose last vector has `last` numbers, without asking whether those fill it: to load fewer costs no more.
+/// Loads a row of several vectors, of which the last has `last` numbers, without asking whether those fill it: to load fewer
+/// costs no more.
 ///
 /// # Safety
 /// They must be readable.
 #[inline(always)]
 unsafe fn load_row<V: Lanes, const VECTORS: usize>(from: *const V::Element, last: usize) -> [V; VECTORS] {
+    const { assert!(VECTORS > 1, "the last vector is read with numbers before it") };
     let mut row = [V::splat(V::Element::zero()); VECTORS];
     for (vector, lanes) in row.iter_mut().enumerate() {
         // SAFETY: the caller's promise.

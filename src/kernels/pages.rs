@@ -29,10 +29,12 @@ pub fn prefer_large_pages<T>(reserved: &mut Vec<T>) {
     advise(whole_pages(reserved), Advice::LargePages);
 }
 
-/// Memory that has been reserved and will be filled from its beginning on by one thread, with what several threads make.
+/// Memory that has been reserved and will be filled from its beginning on, by one thread at a time, with what several threads
+/// make.
 ///
 /// The system clears a page when it is first touched, which takes longer than writing to it, and much longer where a
-/// virtual machine has to ask for the page. Here each thread has its share of that done.
+/// virtual machine has to ask for the page. Here each thread has its share of that done. If the memory turns out to be too
+/// little and what is in it moves, there is nothing left to clear: tell it by [`end`](Reserve::end).
 #[derive(Debug)]
 pub struct Reserve {
     pages: Range<usize>,
@@ -53,9 +55,20 @@ impl Reserve {
         Reserve { pages: whole_pages(reserved), wanted, cleared }
     }
 
-    /// Notes that so many more bytes are filled.
-    pub fn note_filled(&self, bytes: usize) {
+    /// Notes that so many more bytes will be filled now.
+    pub fn fill(&self, bytes: usize) {
         self.wanted.fetch_add(bytes, Relaxed);
+    }
+
+    /// Ends the clearing: what is left counts as cleared.
+    pub fn end(&self) {
+        self.cleared.store(self.pages.len() / PAGE, Relaxed);
+    }
+
+    /// The bytes that are cleared, or being so.
+    #[cfg(test)]
+    pub fn cleared(&self) -> usize {
+        self.cleared.load(Relaxed) * PAGE
     }
 
     /// Clears what will soon be filled and that no other thread clears.
@@ -88,12 +101,16 @@ enum Advice {
 
 #[cfg(target_os = "linux")]
 fn advise(pages: Range<usize>, advice: Advice) {
+    if pages.is_empty() {
+        return;
+    }
     let advice = match advice {
         Advice::LargePages => libc::MADV_HUGEPAGE,
         // Since Linux 5.14; before it is refused, and they are cleared when they are touched.
         Advice::Clear => libc::MADV_POPULATE_WRITE,
     };
-    // SAFETY: neither changes what memory holds, whoever it belongs to.
+    // SAFETY: neither changes what memory holds, and where there is none any more the call is refused: also the pages of a
+    // `Reserve` whose memory was moved meanwhile may be named.
     unsafe { libc::madvise(pages.start as *mut libc::c_void, pages.len(), advice) };
 }
 
@@ -127,31 +144,39 @@ mod tests {
         let mut values: Vec<u32> = Vec::with_capacity(5 << 20);
         let reserve = Reserve::of(&mut values);
         values.extend(0..1 << 20);
-        let cleared = || reserve.cleared.load(Relaxed) * PAGE;
-        assert_eq!(cleared(), 0);
+        assert_eq!(reserve.cleared(), 0);
         reserve.clear_ahead();
-        assert_eq!(cleared(), Reserve::AHEAD);
-        reserve.note_filled(1);
+        assert_eq!(reserve.cleared(), Reserve::AHEAD);
+        reserve.fill(1);
         reserve.clear_ahead();
-        assert_eq!(cleared(), Reserve::AHEAD + PAGE);
+        assert_eq!(reserve.cleared(), Reserve::AHEAD + PAGE);
         // More than there is, on two threads.
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
                     for _ in 0..20 {
-                        reserve.note_filled(1 << 20);
+                        reserve.fill(1 << 20);
                         reserve.clear_ahead();
                     }
                 });
             }
         });
-        assert_eq!(cleared(), reserve.pages.len());
+        assert_eq!(reserve.cleared(), reserve.pages.len());
         values.extend(1 << 20..5 << 20);
         assert!(values.iter().copied().eq(0..5 << 20));
         // A small vector has no large pages.
         let reserve = Reserve::of(&mut vec![0_u8; 100]);
-        reserve.note_filled(100);
+        reserve.fill(100);
         reserve.clear_ahead();
-        assert_eq!((reserve.cleared.into_inner(), reserve.pages), (0, 0..0));
+        assert_eq!((reserve.cleared(), reserve.pages), (0, 0..0));
+    }
+
+    #[test]
+    fn a_reserve_that_has_ended_clears_nothing_more() {
+        let reserve = Reserve::of(&mut Vec::<u32>::with_capacity(5 << 20));
+        reserve.end();
+        reserve.fill(30 << 20);
+        reserve.clear_ahead();
+        assert_eq!(reserve.cleared(), reserve.pages.len());
     }
 }

@@ -144,15 +144,15 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads all rows and gives them to `take`, a block at a time, in the file's order. Each thread
-    /// calls `between` after a block.
+    /// that reads blocks calls `between` after each.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) or [`Data`](crate::ErrorKind::Data), whichever comes first in the file, or that of
     /// `take`.
     pub(crate) fn read<T: Scalar>(
         self,
-        between: impl Fn() + Sync,
         mut take: impl FnMut(&Block<T>, Before) -> Result<()> + Send,
+        between: impl Fn() + Sync,
     ) -> Result<()> {
         let Reader { heading, first_line, lines, blocks, mut source, threads, .. } = self;
         let Heading { file, dialect, names } = &*heading;

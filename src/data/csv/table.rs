@@ -45,19 +45,23 @@ impl<T: Scalar> Table<T> {
 
     /// Reads what was opened.
     pub(crate) fn from_reader(reader: Reader<'_>) -> Result<Self> {
-        let reserve = OnceLock::new();
+        Table::grow(reader, &OnceLock::new())
+    }
+
+    /// The same with a place for the memory that is reserved.
+    fn grow(reader: Reader<'_>, reserve: &OnceLock<Reserve>) -> Result<Self> {
         let mut growing = Growing {
             numbers: Vec::new(),
             lines: RowLines::default(),
             columns: vec![Column::default(); reader.heading.names.len()],
             texts: vec![Texts::default(); reader.heading.names.len()],
             length: reader.length,
-            reserve: &reserve,
+            reserve,
         };
         let heading = Arc::clone(&reader.heading);
-        let clear_ahead = || reserve.get().map_or((), Reserve::clear_ahead);
         let take = |block: &Block<T>, before| growing.append(block, before).map_err(|bytes| too_large(&heading, bytes));
-        reader.read(clear_ahead, take)?;
+        let clear_ahead = || reserve.get().map_or((), Reserve::clear_ahead);
+        reader.read(take, clear_ahead)?;
         let Growing { numbers, lines, mut columns, texts, .. } = growing;
         for (column, texts) in columns.iter_mut().zip(texts) {
             column.finish(lines.len(), texts);
@@ -212,15 +216,19 @@ struct Growing<'a, T> {
 impl<T: Scalar> Growing<'_, T> {
     /// Adds a block; the bytes that are lacking if there is too little memory.
     fn append(&mut self, block: &Block<T>, before: Before) -> std::result::Result<(), usize> {
-        if let (0, Some(length)) = (before.rows, self.length) {
-            // Room that is not used is never touched, and costs nothing.
+        if let (0, 1.., Some(length)) = (before.rows, block.rows(), self.length) {
+            // Of room that is not used only a few pages are ever touched.
             let blocks = length as f64 / block.bytes.max(1) as f64;
             let numbers = (block.numbers.len() as f64 * blocks * 1.02) as usize;
             self.numbers.try_reserve_exact(numbers).map_err(|_| numbers * size_of::<T>())?;
             self.reserve.get_or_init(|| Reserve::of(&mut self.numbers));
         }
         if let Some(reserve) = self.reserve.get() {
-            reserve.note_filled(size_of_val(&block.numbers[..]));
+            if self.numbers.len() + block.numbers.len() <= self.numbers.capacity() {
+                reserve.fill(size_of_val(&block.numbers[..]));
+            } else {
+                reserve.end();
+            }
         }
         self.numbers.extend_from_slice(&block.numbers);
         self.lines.append(&block.lines, before.lines);
@@ -269,6 +277,24 @@ mod tests {
     fn columns_without_a_name_are_named_by_their_place() {
         assert_eq!(parse("1,2\n3,4\n").unwrap().names().collect::<Vec<_>>(), ["c1", "c2"]);
         assert_eq!(parse(",x\n0,4\n").unwrap().names().collect::<Vec<_>>(), ["c1", "x"]);
+    }
+
+    #[test]
+    fn the_memory_of_a_large_table_is_cleared_ahead() {
+        let text = "1,2,3,4,5,6,7,8\n".repeat(600_000);
+        // A first block without a row says nothing of how many there will be.
+        let comments = "# nothing\n".repeat(150_000);
+        for text in [text.clone(), format!("a,b,c,d,e,f,g,h\n{comments}{text}")] {
+            let options = CsvOptions { comment: Some(b'#'), ..CsvOptions::default() };
+            let bytes = text.as_bytes();
+            let reader = Reader::new("a.csv", Box::new(bytes), Some(bytes.len() as u64), &options).unwrap();
+            let reserve = OnceLock::new();
+            let table = Table::<f64>::grow(reader, &reserve).unwrap();
+            assert_eq!(table.rows(), 600_000);
+            assert!(table.numbers_of(0..600_000).iter().copied().eq((0..4_800_000).map(|i| f64::from(i % 8 + 1))));
+            let cleared = reserve.get().expect("reserved").cleared();
+            assert!(cleared >= size_of_val(table.numbers_of(0..300_000)), "{cleared}");
+        }
     }
 
     #[test]

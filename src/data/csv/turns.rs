@@ -47,7 +47,6 @@ where
                     let mut result = lock(&turns.state).spare.pop().unwrap_or_default();
                     work(&item, &mut result);
                     turns.hand_in(number, Turn::Result(result));
-                    between();
                 }
                 Ok(false) => return turns.hand_in(number, Turn::End(Ok(()))),
                 Err(error) => return turns.hand_in(number, Turn::End(Err(error))),
@@ -55,6 +54,7 @@ where
             if lock(&turns.state).end.is_some() {
                 return;
             }
+            between();
         }
     };
     rayon::scope(|scope| (0..threads).for_each(|_| scope.spawn(|_| worker())));
@@ -156,12 +156,15 @@ impl<R, F> Drop for Alarm<'_, R, F> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
     use super::*;
     use crate::error::Error;
 
-    /// The squares of 1 to `count`, taken up to the first above `most`.
-    fn squares(threads: usize, count: u64, most: u64) -> (Vec<u64>, Result<()>) {
+    /// The squares of 1 to `count`, taken up to the first above `most`, and how often there was something between two.
+    fn squares(threads: usize, count: u64, most: u64) -> (Vec<u64>, u64, Result<()>) {
         let (mut given, mut taken) = (0, Vec::new());
+        let pauses = AtomicU64::new(0);
         let next = |item: &mut u64| {
             given += 1;
             *item = given;
@@ -174,16 +177,19 @@ mod tests {
             taken.push(*result);
             Ok(())
         };
-        let outcome = in_turn(threads, next, |item: &u64, result: &mut u64| *result = item * item, take, || {});
-        (taken, outcome)
+        let square = |item: &u64, result: &mut u64| *result = item * item;
+        let outcome = in_turn(threads, next, square, take, || _ = pauses.fetch_add(1, Relaxed));
+        (taken, pauses.into_inner(), outcome)
     }
 
     #[test]
     fn results_are_taken_in_the_order_of_the_items() {
         for threads in 1..5 {
             for count in [0, 1, 2, 100] {
-                let (taken, outcome) = squares(threads, count, u64::MAX);
+                let (taken, pauses, outcome) = squares(threads, count, u64::MAX);
                 assert_eq!(taken, (1..=count).map(|n| n * n).collect::<Vec<_>>());
+                // After each item, but for those after which all are done.
+                assert!((count.saturating_sub(threads as u64)..=count).contains(&pauses), "{pauses} of {count}");
                 outcome.unwrap();
             }
         }
@@ -192,7 +198,7 @@ mod tests {
     #[test]
     fn nothing_is_taken_after_the_first_error() {
         for threads in 1..5 {
-            let (taken, outcome) = squares(threads, 100, 50);
+            let (taken, _, outcome) = squares(threads, 100, 50);
             assert_eq!(taken.last(), Some(&49));
             assert_eq!(outcome.unwrap_err().to_string(), "square: 64 is too large");
         }

@@ -288,7 +288,7 @@ fn write<T: Scalar>(
     let chunk_rows = (options.chunk.min(1 << 26) / (roles.used().len() * size_of::<T>())).max(1);
     let drop_missing = schema.missing == Missing::Drop;
     let mut builder = Builder::<T>::new(out, &heading, roles, drop_missing, chunk_rows).map_err(unwritable)?;
-    reader.read(|| {}, |block, before| builder.add(block, before).map_err(unwritable))?;
+    reader.read(|block, before| builder.add(block, before).map_err(unwritable), || {})?;
     builder.finish(&heading, Key::new(T::NAME, csv, schema), source()?).map_err(unwritable)
 }
 
