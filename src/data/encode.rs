@@ -1,7 +1,6 @@
 //! How a table becomes a data set by a schema.
 
 use ndarray::Array2;
-use rayon::prelude::*;
 
 use super::csv::{RowLines, Table};
 use super::dataset::{Dataset, check_rows};
@@ -103,16 +102,7 @@ impl Schema {
         let encoder = FeatureEncoder::new(self, table, columns, unknown);
         let mut features = Array2::zeros((keep.len(), encoder.width));
         let all: &mut [T] = features.as_slice_mut().expect("standard layout");
-        if keep.len() <= PART || encoder.width == 0 {
-            encoder.fill(table, keep.iter(), all)?;
-        } else {
-            // All parts, so that the error is that of the first row at fault.
-            let parts = all.par_chunks_mut(PART * encoder.width).enumerate();
-            let parts: Vec<Result<()>> = parts
-                .map(|(part, out)| encoder.fill(table, (part * PART..keep.len()).map(|index| keep.row(index)), out))
-                .collect();
-            parts.into_iter().collect::<Result<()>>()?;
-        }
+        keep.fill(all, encoder.width, PART, |part, out| encoder.fill(table, part.iter(), out))?;
         Ok(Features::Made(features))
     }
 

@@ -83,21 +83,63 @@ impl KeptRows {
         fill: impl Fn(&KeptRows, &mut [R]) -> Result<()> + Sync,
     ) -> Result<Vec<R>> {
         let mut values = vec![R::default(); self.len()];
-        if self.len() <= PART {
-            fill(self, &mut values)?;
-        } else {
-            let parts = values.par_chunks_mut(PART).enumerate();
-            let fill = |(part, of_part): (usize, &mut [R])| {
-                fill(&self.part(part * PART..part * PART + of_part.len()), of_part)
-            };
-            // All parts, so that the error is that of the first row at fault.
-            parts.map(fill).collect::<Vec<_>>().into_iter().collect::<Result<()>>()?;
-        }
+        self.fill(&mut values, 1, PART, fill)?;
         Ok(values)
+    }
+
+    /// Has `fill` write `width` values for each row to `out`, for `part` rows at a time. More rows are shared among threads.
+    ///
+    /// # Errors
+    /// The first, in the rows' order.
+    pub(crate) fn fill<R: Send>(
+        &self,
+        out: &mut [R],
+        width: usize,
+        part: usize,
+        fill: impl Fn(&KeptRows, &mut [R]) -> Result<()> + Sync,
+    ) -> Result<()> {
+        assert_eq!(out.len(), self.len() * width, "{width} values for each row");
+        if self.len() <= part || width == 0 {
+            return fill(self, out);
+        }
+        let fill = |(index, out): (usize, &mut [R])| {
+            let first = index * part;
+            fill(&self.part(first..first + out.len() / width), out)
+        };
+        // All parts, so that the error is that of the first row at fault.
+        let parts: Vec<Result<()>> = out.par_chunks_mut(part * width).enumerate().map(fill).collect();
+        parts.into_iter().collect()
     }
 
     /// The rows, in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.len()).map(|index| self.row(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn values_stand_in_the_order_of_the_rows_and_the_first_error_is_told() {
+        for count in [0, 5, PART, 2 * PART + 5] {
+            let rows: Vec<usize> = (0..count).map(|index| 3 + 2 * index).collect();
+            let these = KeptRows::These(rows.iter().map(|&row| row as u32).collect());
+            for (keep, rows) in [(these, rows), (KeptRows::Range(7..7 + count), (7..7 + count).collect())] {
+                let fill = |part: &KeptRows, values: &mut [usize]| {
+                    part.iter().zip(values).for_each(|(row, value)| *value = row);
+                    Ok(())
+                };
+                assert!(keep.values(fill).unwrap() == rows);
+                let refuse = |part: &KeptRows, _: &mut [usize]| match part.iter().find(|row| row % 5 == 3) {
+                    Some(row) => Err(Error::setting("row", row.to_string())),
+                    None => Ok(()),
+                };
+                let refused = keep.values(refuse).err().map(|error| error.to_string());
+                assert_eq!(refused, rows.iter().find(|&row| row % 5 == 3).map(|row| format!("row: {row}")));
+            }
+        }
     }
 }
