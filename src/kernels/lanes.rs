@@ -46,6 +46,9 @@ pub trait Lanes: Copy {
     /// `count` numbers must be readable.
     unsafe fn load_partial_or(from: *const Self::Element, count: usize, fill: Self) -> Self;
 
+    /// The first `count` lanes, at most all, and 0 in the others.
+    fn first(self, count: usize) -> Self;
+
     /// Writes `LANES` numbers.
     ///
     /// # Safety
@@ -176,6 +179,13 @@ macro_rules! plain {
                 let Plain(mut lanes) = fill;
                 // SAFETY: the caller says that `count` numbers are readable.
                 lanes[..count].copy_from_slice(unsafe { std::slice::from_raw_parts(from, count) });
+                Plain(lanes)
+            }
+
+            #[inline(always)]
+            fn first(self, count: usize) -> Self {
+                let Plain(mut lanes) = self;
+                lanes[count..].fill(0.0);
                 Plain(lanes)
             }
 
@@ -315,6 +325,32 @@ mod tests {
             }
             loaded
         }
+    }
+
+    /// The first lanes of a register.
+    struct First<'a, T>(&'a [T], usize);
+
+    impl<T: Element> Kernel<T> for First<'_, T> {
+        type Output = Vec<T>;
+
+        #[inline(always)]
+        fn run<V: Lanes<Element = T>>(self) -> Vec<T> {
+            let mut lanes = vec![T::nan(); V::LANES];
+            // SAFETY: there are as many numbers as any register has, and `lanes` is one.
+            unsafe { V::load(self.0.as_ptr()).first(self.1.min(V::LANES)).store(lanes.as_mut_ptr()) };
+            lanes
+        }
+    }
+
+    #[test]
+    fn lanes_after_the_first_are_0_whatever_they_were() {
+        on_every_level(|| {
+            for count in 0..=16 {
+                let (single, double) = (run(First(&[f32::NAN; 16], count)), run(First(&[f64::NAN; 16], count)));
+                assert!(single.iter().enumerate().all(|(lane, x)| x.is_nan() == (lane < count)), "{single:?}");
+                assert!(double.iter().enumerate().all(|(lane, x)| x.is_nan() == (lane < count)), "{double:?}");
+            }
+        });
     }
 
     #[test]

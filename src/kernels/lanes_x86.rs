@@ -13,7 +13,7 @@ macro_rules! lanes {
         splat $splat:ident, load $load:ident, store $store:ident, add $add:ident, sub $sub:ident, mul $mul:ident,
         div $div:ident, mul_add $fma:ident, max $max:ident,
         partial ($from:ident, $to:ident, $value:ident, $count:ident) {
-            $load_partial:expr, $load_partial_or:expr, $store_partial:expr, end $end:ident
+            $load_partial:expr, $load_partial_or:expr, $store_partial:expr, end $end:ident, first $first:expr
         },
         negative $negative:ident,
         power ($power:ident) { $times_power:expr }, sum $sum:expr, sums $sums:expr, largest $largest:expr
@@ -52,6 +52,12 @@ macro_rules! lanes {
             unsafe fn load_partial_or($from: *const $Element, $count: usize, fill: Self) -> Self {
                 let $value = fill.0;
                 $Name(unsafe { $load_partial_or })
+            }
+
+            #[inline(always)]
+            fn first(self, $count: usize) -> Self {
+                let $value = self.0;
+                $Name(unsafe { $first })
             }
 
             #[inline(always)]
@@ -131,7 +137,8 @@ lanes! {
     mul _mm512_mul_ps, div _mm512_div_ps, mul_add _mm512_fmadd_ps, max _mm512_max_ps,
     partial (from, to, value, count) {
         _mm512_maskz_loadu_ps(mask16(count), from), _mm512_mask_loadu_ps(value, mask16(count), from),
-        _mm512_mask_storeu_ps(to, mask16(count), value), end end_f32x16
+        _mm512_mask_storeu_ps(to, mask16(count), value), end end_f32x16,
+        first _mm512_maskz_mov_ps(mask16(count), value)
     },
     negative where_negative_f32x16,
     power (exponent) { _mm512_scalef_ps }, sum _mm512_reduce_add_ps, sums sums_f32x16,
@@ -145,7 +152,8 @@ lanes! {
     mul _mm512_mul_pd, div _mm512_div_pd, mul_add _mm512_fmadd_pd, max _mm512_max_pd,
     partial (from, to, value, count) {
         _mm512_maskz_loadu_pd(mask8(count), from), _mm512_mask_loadu_pd(value, mask8(count), from),
-        _mm512_mask_storeu_pd(to, mask8(count), value), end end_f64x8
+        _mm512_mask_storeu_pd(to, mask8(count), value), end end_f64x8,
+        first _mm512_maskz_mov_pd(mask8(count), value)
     },
     negative where_negative_f64x8,
     power (exponent) { _mm512_scalef_pd }, sum _mm512_reduce_add_pd, sums sums_f64x8,
@@ -160,7 +168,8 @@ lanes! {
     partial (from, to, value, count) {
         _mm256_maskload_ps(from, window32(count)),
         _mm256_blendv_ps(value, _mm256_maskload_ps(from, window32(count)), _mm256_castsi256_ps(window32(count))),
-        _mm256_maskstore_ps(to, window32(count), value), end end_f32x8
+        _mm256_maskstore_ps(to, window32(count), value), end end_f32x8,
+        first _mm256_and_ps(value, _mm256_castsi256_ps(window32(count)))
     },
     negative where_negative_f32x8,
     power (exponent) { times_power_f32x8 }, sum sum_f32x8, sums sums_f32x8,
@@ -175,7 +184,8 @@ lanes! {
     partial (from, to, value, count) {
         _mm256_maskload_pd(from, window64(count)),
         _mm256_blendv_pd(value, _mm256_maskload_pd(from, window64(count)), _mm256_castsi256_pd(window64(count))),
-        _mm256_maskstore_pd(to, window64(count), value), end end_f64x4
+        _mm256_maskstore_pd(to, window64(count), value), end end_f64x4,
+        first _mm256_and_pd(value, _mm256_castsi256_pd(window64(count)))
     },
     negative where_negative_f64x4,
     power (exponent) { times_power_f64x4 }, sum sum_f64x4, sums sums_f64x4,
@@ -211,7 +221,6 @@ unsafe fn window64(count: usize) -> __m256i {
 }
 
 // All lanes but some of the first, moved to the front, and 0 after them.
-
 #[inline(always)]
 unsafe fn end_f32x16(value: __m512, before: usize) -> __m512 {
     unsafe {
@@ -322,7 +331,6 @@ unsafe fn largest_f64x4(value: __m256d) -> f64 {
 
 // Four sums at once: two vectors are interleaved and added to what is left of the two, so that each addition halves what
 // belongs to each. The four take the same way, and so are added in the same order.
-
 #[inline(always)]
 unsafe fn sums_f32x16(a: __m512, b: __m512, c: __m512, d: __m512) -> [f32; GROUP] {
     unsafe {

@@ -9,7 +9,7 @@ use super::forward::tile;
 use super::lanes::{GROUP, Lanes, load};
 use super::level::Kernel;
 use super::linear_squared_error::LinearSquaredError;
-use super::losses::{OutputLoss, Pairs, first_lanes};
+use super::losses::{OutputLoss, Pairs};
 use super::rows::{FETCHED, RowIndex, Rows, prefetch};
 
 /// The sum of the losses of rows of one output `weight row + bias`. Adds its gradient to `weight_gradient`, `[width]`, and
@@ -156,7 +156,7 @@ impl<T: Element> LinearLoss<'_, T> {
                     let (x, y): (V, V) = (load(x.add(place), count), load(y.add(place), count));
                     let (mut value, mut derivative) = loss.of(x.mul_add(weight, bias), y);
                     if count < V::LANES {
-                        (value, derivative) = (first_lanes(value, count), first_lanes(derivative, count));
+                        (value, derivative) = (value.first(count), derivative.first(count));
                     }
                     even.add(x, (value, derivative));
                     place += count;

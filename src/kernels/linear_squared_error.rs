@@ -7,7 +7,7 @@ use super::backward::{fetch, store_strip};
 use super::element::Element;
 use super::lanes::Lanes;
 use super::level::Kernel;
-use super::losses::{OutputLoss, first_lanes};
+use super::losses::OutputLoss;
 use super::rows::{Rows, prefetch};
 
 /// A linear layer of one output, rows, and their targets. Runs to nothing where registers are too few, or where other ways
@@ -131,8 +131,8 @@ impl<T: Element, V: Lanes<Element = T>, const VECTORS: usize> Layer<T, V, VECTOR
                 let of_row = unsafe { self.forward_and_back(&block, place) };
                 (loss, derivative) = (loss.add(of_row.0), derivative.add(of_row.1));
             }
-            total += first_lanes(loss, 1).sum().as_f64();
-            self.bias_gradient += first_lanes(derivative, 1).sum();
+            total += loss.first(1).sum().as_f64();
+            self.bias_gradient += derivative.first(1).sum();
             place += count;
         }
         total

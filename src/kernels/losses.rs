@@ -109,7 +109,7 @@ impl<T: Element> Pairs<'_, T> {
                 let (value, derivative) = loss.of(output, load(targets.as_ptr(), count));
                 store(derivative, gradient.as_mut_ptr().add(place), count);
                 // What an unused lane holds is no row's loss.
-                sum = sum.add(if count < V::LANES { first_lanes(value, count) } else { value });
+                sum = sum.add(if count < V::LANES { value.first(count) } else { value });
             }
             place += count;
             together += 1;
@@ -124,17 +124,6 @@ impl<T: Element> Pairs<'_, T> {
 
 /// As many lanes as any register has.
 pub(super) const MOST_LANES: usize = 16;
-
-/// The first `count` lanes, and 0 in the others.
-#[inline(always)]
-pub(super) fn first_lanes<V: Lanes>(value: V, count: usize) -> V {
-    let mut lanes = [V::Element::zero(); MOST_LANES];
-    // SAFETY: no register has more lanes than the array, and `count` is at most as many.
-    unsafe {
-        value.store_partial(lanes.as_mut_ptr(), count);
-        V::load(lanes.as_ptr())
-    }
-}
 
 pub struct SumOutputLoss<'a, T> {
     pairs: Pairs<'a, T>,
