@@ -59,7 +59,7 @@ fn shuffled(order: &mut Vec<u32>, rows: usize, seed: u64, stream: u64) {
 }
 
 /// A generator whose streams have nothing in common.
-fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
+pub(super) fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);
     rng

@@ -1,6 +1,5 @@
 //! Fills buffers with the rows of a cache, in the order of a pass.
 
-use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
@@ -11,6 +10,7 @@ use crate::data::dataset::Dataset;
 use crate::data::encode::EncodedRows;
 use crate::data::kept::KeptRows;
 use crate::data::labels::TargetColumn;
+use crate::data::order::generator;
 use crate::data::rows::Order;
 use crate::data::schema::Schema;
 use crate::data::standardize::Standardizer;
@@ -59,9 +59,7 @@ impl<'a, T: Scalar> Loader<'a, T> {
         let mut chunks: Vec<u32> = (0..loading.cache.chunk_count() as u32).rev().collect();
         let mut rng = None;
         if let Order::Shuffled { seed, epoch } = loading.order {
-            let rng = rng.insert(ChaCha8Rng::seed_from_u64(seed));
-            rng.set_stream(epoch as u64);
-            chunks.shuffle(rng);
+            chunks.shuffle(rng.insert(generator(seed, epoch as u64)));
         }
         Loader { loading, rng, chunks, current: None, bytes: Vec::new() }
     }
