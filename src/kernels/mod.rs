@@ -21,6 +21,8 @@ mod pages;
 mod processor;
 mod rows;
 mod softmax;
+#[cfg(target_arch = "x86_64")]
+mod sums_x86;
 mod team;
 #[cfg(test)]
 pub(crate) mod test_levels;
