@@ -25,7 +25,7 @@ pub fn aligned_zeros<T: Element>(count: usize) -> (Vec<T>, usize) {
 
 /// Asks for large pages for memory that has been reserved but not written to: a large matrix that will be trained on is
 /// read faster from them. It is a wish: nothing is said where the system does not grant it.
-pub fn prefer_large_pages<T>(reserved: &mut Vec<T>) {
+fn prefer_large_pages<T>(reserved: &mut Vec<T>) {
     advise(whole_pages(reserved), Advice::LargePages);
 }
 

@@ -143,8 +143,8 @@ impl<'a> Reader<'a> {
         self
     }
 
-    /// Reads all rows and gives them to `take`, a block at a time, in the file's order. Each thread
-    /// that reads blocks calls `between` after each.
+    /// Reads all rows and gives them to `take`, a block at a time, in the file's order. Each thread that
+    /// reads blocks calls `between` after each.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) or [`Data`](crate::ErrorKind::Data), whichever comes first in the file, or that of
