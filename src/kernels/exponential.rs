@@ -38,6 +38,28 @@ impl Series for f64 {
     const ROUNDER: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
 }
 
+/// The series of exp: 1 / k! for each k. Tables, for the compiler does not work out long series beforehand, and would
+/// divide anew for each vector.
+const EXP_SERIES: [f64; 14] = {
+    let (mut series, mut factorial, mut k) = ([1.0; 14], 1.0, 1);
+    while k < series.len() {
+        factorial *= k as f64;
+        series[k] = 1.0 / factorial;
+        k += 1;
+    }
+    series
+};
+
+/// That of artanh: 1 / (2 k + 1) for each k.
+const ARTANH_SERIES: [f64; 18] = {
+    let (mut series, mut k) = ([1.0; 18], 1);
+    while k < series.len() {
+        series[k] = 1.0 / (2 * k + 1) as f64;
+        k += 1;
+    }
+    series
+};
+
 /// `exp(x)` of `x <= 0`, within 2 units in the last place; 0 below -87 (f32) or -708 (f64), where the true value is subnormal:
 /// processors take a hundred times as long for such a number, and for whatever it is multiplied with. NaN stays NaN.
 #[inline(always)]
@@ -50,11 +72,9 @@ pub(super) fn exp<V: Lanes>(x: V) -> V {
     let n = x.mul_add(constant(std::f64::consts::LOG2_E), rounder).sub(rounder);
     let r = n.mul_add(constant(-V::Element::LN2_HIGH), x);
     let r = n.mul_add(constant(-V::Element::LN2_LOW), r);
-    let mut factorial: f64 = (1..=V::Element::EXP_TERMS).map(|k| k as f64).product();
-    let mut sum = constant(1.0 / factorial);
-    for k in (1..=V::Element::EXP_TERMS).rev() {
-        factorial /= k as f64;
-        sum = sum.mul_add(r, constant(1.0 / factorial));
+    let mut sum = constant(EXP_SERIES[V::Element::EXP_TERMS]);
+    for k in (0..V::Element::EXP_TERMS).rev() {
+        sum = sum.mul_add(r, constant(EXP_SERIES[k]));
     }
     let value = given.sub(least).where_negative(constant(0.0), sum.times_power_of_two(n));
     // A NaN may have a negative sign.
@@ -67,9 +87,9 @@ pub(super) fn ln_1p<V: Lanes>(t: V) -> V {
     let constant = |value: f64| V::splat(V::Element::from_f64(value));
     let s = t.div(t.add(constant(2.0)));
     let square = s.mul(s);
-    let mut sum = constant(1.0 / (2 * V::Element::ARTANH_TERMS + 1) as f64);
+    let mut sum = constant(ARTANH_SERIES[V::Element::ARTANH_TERMS]);
     for k in (1..V::Element::ARTANH_TERMS).rev() {
-        sum = sum.mul_add(square, constant(1.0 / (2 * k + 1) as f64));
+        sum = sum.mul_add(square, constant(ARTANH_SERIES[k]));
     }
     // 2 s + 2 s s^2 (1/3 + ...): the largest part is added last.
     let twice = s.add(s);
