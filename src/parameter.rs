@@ -207,6 +207,16 @@ impl<T: Scalar> Parameter<T> {
         &self.shape
     }
 
+    /// Whether this is the shape. Nothing is called for a vector or a matrix: each step asks.
+    #[inline]
+    pub(crate) fn has_shape(&self, shape: &[usize]) -> bool {
+        match (&self.shape[..], shape) {
+            ([a], [b]) => a == b,
+            ([a, b], [c, d]) => a == c && b == d,
+            (own, other) => own == other,
+        }
+    }
+
     /// The number of elements.
     pub fn len(&self) -> usize {
         self.value.len()

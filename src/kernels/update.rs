@@ -23,12 +23,12 @@ pub struct SgdUpdate<T> {
 }
 
 /// One SGD step, in PyTorch's order. `buffer` is as long as the others, or empty without momentum.
+#[inline]
 pub fn sgd_update<T: Element>(values: &mut [T], gradients: &[T], buffer: &mut [T], update: SgdUpdate<T>) {
-    let step = SgdStep { values, gradients, buffer, update };
-    if step.values.len() <= FEW {
-        return step.each();
+    if values.len() <= FEW {
+        return update.step(values, gradients, buffer);
     }
-    T::run_sgd(step);
+    T::run_sgd(SgdStep { values, gradients, buffer, update });
 }
 
 pub struct SgdStep<'a, T> {
@@ -43,21 +43,21 @@ impl<T: Element> Kernel<T> for SgdStep<'_, T> {
 
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) {
-        self.each();
+        self.update.step(self.values, self.gradients, self.buffer);
     }
 }
 
-impl<T: Element> SgdStep<'_, T> {
+impl<T: Element> SgdUpdate<T> {
     #[inline(always)]
-    fn each(self) {
-        let SgdUpdate { lr, sign, weight_decay, momentum, keep, nesterov } = self.update;
+    fn step(self, values: &mut [T], gradients: &[T], buffer: &mut [T]) {
+        let SgdUpdate { lr, sign, weight_decay, momentum, keep, nesterov } = self;
         if momentum == T::zero() {
-            for (value, &gradient) in self.values.iter_mut().zip(self.gradients) {
+            for (value, &gradient) in values.iter_mut().zip(gradients) {
                 *value -= lr * (sign * gradient + weight_decay * *value);
             }
             return;
         }
-        for ((value, &gradient), buf) in self.values.iter_mut().zip(self.gradients).zip(self.buffer) {
+        for ((value, &gradient), buf) in values.iter_mut().zip(gradients).zip(buffer) {
             let g = sign * gradient + weight_decay * *value;
             *buf = momentum * *buf + keep * g;
             *value -= lr * if nesterov { g + momentum * *buf } else { *buf };

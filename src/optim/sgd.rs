@@ -174,14 +174,29 @@ impl<T: Scalar> Sgd<T> {
         self.unstepped_passes
     }
 
+    /// Notes the parameters of the first step.
+    #[cold]
+    fn meet(&mut self, parameters: &[Parameter<T>]) {
+        self.buffers.resize(parameters.len(), Vec::new());
+        self.stale_steps.resize(parameters.len(), 0);
+        self.shapes = parameters.iter().map(|p| p.shape().to_vec()).collect();
+    }
+
     /// Whether this parameter takes part in the step, by its ledger and the policy.
-    #[inline]
+    #[inline(always)]
     fn admit(&self, parameter: &Parameter<T>) -> Result<bool> {
-        let name = || parameter.name().to_owned();
         if parameter.is_frozen() {
             return Ok(false);
         }
-        let Some(fault) = parameter.ledger().fault() else { return Ok(true) };
+        match parameter.ledger().fault() {
+            None => Ok(true),
+            Some(fault) => self.admit_despite(fault, parameter),
+        }
+    }
+
+    #[cold]
+    fn admit_despite(&self, fault: LedgerFault, parameter: &Parameter<T>) -> Result<bool> {
+        let name = || parameter.name().to_owned();
         match (fault, self.config.stale) {
             (LedgerFault::Missing, StaleGradient::Allow) => Ok(false),
             (_, StaleGradient::Allow) | (LedgerFault::Stale { .. }, StaleGradient::Warn) => Ok(true),
@@ -191,6 +206,26 @@ impl<T: Scalar> Sgd<T> {
                 Err(ErrorKind::StaleGradient { parameter: name(), step, passes }.into())
             }
         }
+    }
+
+    /// `plain`, with the momentum of the settings.
+    #[inline(never)]
+    fn update_with_momentum(&mut self, index: usize, values: &mut [T], gradients: &[T], plain: SgdUpdate<T>) {
+        let (momentum, dampening, nesterov) = match self.config.momentum {
+            Momentum::None => (0.0, 0.0, false),
+            Momentum::Classic { momentum, dampening } => (momentum, dampening, false),
+            Momentum::Nesterov { momentum } => (momentum, 0.0, true),
+        };
+        let buffer = &mut self.buffers[index];
+        // The first step sets the buffer to the gradient itself, whatever the dampening.
+        let keep = if buffer.is_empty() { T::one() } else { T::from_f64(1.0 - dampening) };
+        buffer.resize(values.len(), T::zero());
+        kernels::sgd_update(
+            values,
+            gradients,
+            buffer,
+            SgdUpdate { momentum: T::from_f64(momentum), keep, nesterov, ..plain },
+        );
     }
 
     fn warn_if_stale(&mut self, index: usize, parameter: &Parameter<T>) {
@@ -205,7 +240,8 @@ impl<T: Scalar> Sgd<T> {
         }
     }
 
-    fn warn_if_unstepped(&mut self, parameters: &[Parameter<T>]) {
+    #[cold]
+    fn warn_of_unstepped(&mut self, parameters: &[Parameter<T>]) {
         if self.config.stale == StaleGradient::Allow {
             return;
         }
@@ -221,49 +257,45 @@ impl<T: Scalar> Sgd<T> {
 impl<T: Scalar> Optimizer<T> for Sgd<T> {
     fn step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64> {
         if self.steps == 0 {
-            self.buffers.resize(parameters.len(), Vec::new());
-            self.stale_steps.resize(parameters.len(), 0);
-            self.shapes = parameters.iter().map(|p| p.shape().to_vec()).collect();
+            self.meet(parameters);
         }
         if self.buffers.len() != parameters.len() {
             return Err(Error::shape("parameters", &[self.buffers.len()], &[parameters.len()]));
         }
         // All or none: every parameter is looked at before the first one moves.
+        let mut thrown_away = 0;
         for (parameter, shape) in parameters.iter().zip(&self.shapes) {
             self.admit(parameter)?;
-            if parameter.shape() != shape.as_slice() {
+            if !parameter.has_shape(shape) {
                 return Err(Error::shape(format!("parameter \"{}\"", parameter.name()), shape, parameter.shape()));
             }
+            thrown_away += parameter.thrown_away();
         }
-        self.warn_if_unstepped(parameters);
+        if thrown_away > 0 {
+            self.warn_of_unstepped(parameters);
+        }
         let step = self.steps + 1;
+        let plain = SgdUpdate {
+            lr: T::from_f64(self.config.lr),
+            sign: if self.config.maximize { -T::one() } else { T::one() },
+            weight_decay: T::zero(),
+            momentum: T::zero(),
+            keep: T::one(),
+            nesterov: false,
+        };
         for (index, parameter) in parameters.iter_mut().enumerate() {
             if !self.admit(parameter)? {
                 continue;
             }
             self.warn_if_stale(index, parameter);
             let decay = if parameter.decays() { self.config.weight_decay } else { 0.0 };
-            let buffer = &mut self.buffers[index];
-            let first = buffer.is_empty();
-            let (momentum, dampening, nesterov) = match self.config.momentum {
-                Momentum::None => (0.0, 0.0, false),
-                Momentum::Classic { momentum, dampening } => (momentum, dampening, false),
-                Momentum::Nesterov { momentum } => (momentum, 0.0, true),
-            };
-            if momentum != 0.0 && first {
-                buffer.resize(parameter.len(), T::zero());
-            }
-            let update = SgdUpdate {
-                lr: T::from_f64(self.config.lr),
-                sign: if self.config.maximize { -T::one() } else { T::one() },
-                weight_decay: T::from_f64(decay),
-                momentum: T::from_f64(momentum),
-                // The first step sets the buffer to the gradient itself, whatever the dampening.
-                keep: if first { T::one() } else { T::from_f64(1.0 - dampening) },
-                nesterov,
-            };
+            let update = SgdUpdate { weight_decay: T::from_f64(decay), ..plain };
             let (values, gradients) = parameter.values_and_gradients_mut();
-            kernels::sgd_update(values, gradients, buffer, update);
+            if self.config.momentum.factor() == 0.0 {
+                kernels::sgd_update(values, gradients, &mut [], update);
+            } else {
+                self.update_with_momentum(index, values, gradients, update);
+            }
             parameter.mark_spent(step);
         }
         self.steps = step;
