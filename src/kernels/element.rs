@@ -6,6 +6,7 @@ use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
 use num_traits::Float;
 
 use super::backward::Backward;
+use super::column_loss::ColumnLoss;
 use super::columns::{MeasureColumns, Standardize};
 use super::exponential::Series;
 use super::forward::Forward;
@@ -49,6 +50,7 @@ kernels! {
     run_forward: Forward -> ();
     run_backward: Backward -> ();
     run_linear_loss: LinearLoss -> f64;
+    run_column_loss: ColumnLoss -> f64;
     run_linear_squared_error: LinearSquaredError -> Option<f64>;
     run_output_losses: SumOutputLoss -> f64;
     run_softmax_cross_entropy: SoftmaxCrossEntropy -> f64;

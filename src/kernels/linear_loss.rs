@@ -1,23 +1,23 @@
 //! Loss and gradient of a linear layer with one output, in one pass over the rows: each block of them goes forward and
 //! back while it is in the cache nearest to the processor.
 
-use num_traits::Zero;
-
 use super::backward::{Block, add_bias};
+use super::column_loss::ColumnLoss;
 use super::element::Element;
 use super::forward::tile;
-use super::lanes::{GROUP, Lanes, load};
+use super::lanes::{GROUP, Lanes};
 use super::level::Kernel;
 use super::linear_squared_error::LinearSquaredError;
 use super::losses::{OutputLoss, Pairs};
 use super::rows::{FETCHED, RowIndex, Rows, prefetch};
 
-/// The sum of the losses of rows of one output `weight row + bias`. Adds its gradient to `weight_gradient`, `[width]`, and
-/// `bias_gradient`, `[1]` or empty as is `bias`. `weight` is `[width]`; `targets` holds the values of all rows of the
+/// The sum of the losses of rows of one output `weight row + bias`. Writes its gradient over `weight_gradient`, `[width]`,
+/// and `bias_gradient`, `[1]` or empty as is `bias`. `weight` is `[width]`; `targets` holds the values of all rows of the
 /// matrix.
 ///
 /// # Panics
 /// If the lengths do not fit each other.
+#[inline]
 pub fn linear_loss<T: Element>(
     rows: &Rows<'_, T>,
     [weight, bias]: [&[T]; 2],
@@ -28,8 +28,16 @@ pub fn linear_loss<T: Element>(
     let width = rows.width();
     assert!(weight.len() == width && weight_gradient.len() == width, "a weight and a gradient for each column");
     assert!(bias.len() <= 1 && bias_gradient.len() == bias.len(), "one bias and its gradient, or none");
-    // A single column goes a way of its own.
-    if loss == OutputLoss::SquaredError && width > 1 {
+    if let ([weight], [weight_gradient]) = (weight, &mut *weight_gradient)
+        && let RowIndex::Range { start, len } = rows.index()
+        && let Some(inputs) = rows.contiguous()
+    {
+        let targets = &targets[start..start + len];
+        let bias = bias.first().copied().unwrap_or(T::zero());
+        let weight = *weight;
+        return T::run_column_loss(ColumnLoss { inputs, targets, weight, bias, loss, weight_gradient, bias_gradient });
+    }
+    if loss == OutputLoss::SquaredError {
         let sum = T::run_linear_squared_error(LinearSquaredError {
             rows,
             weight,
@@ -62,21 +70,11 @@ const MOST_ROWS: usize = 64;
 /// The fewest, as many as share a register of losses: rows of more than 1 KiB come back from the next cache.
 const FEWEST_ROWS: usize = 16;
 
-/// Rows of one column whose losses are added up before they become double: so few keep the precision of their terms.
-const PIECE: usize = 1024;
-
 impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
     type Output = f64;
 
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) -> f64 {
-        if self.rows.width() == 1
-            && let RowIndex::Range { start, len } = self.rows.index()
-            && let Some(column) = self.rows.contiguous()
-        {
-            let targets = &self.targets[start..start + len];
-            return self.column::<V>(column, targets);
-        }
         let (rows, width) = (self.rows, self.rows.width());
         let block = (BLOCK_BYTES / (width * size_of::<T>()).max(1)).clamp(FEWEST_ROWS, MOST_ROWS) / GROUP * GROUP;
         let ahead_rows = rows.distance_ahead().max(block.min(rows.len()));
@@ -85,6 +83,10 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
         let mut gradient = [T::zero(); MOST_ROWS];
         let (mut inputs, mut next) = ([std::ptr::null(); MOST_ROWS], [std::ptr::null(); MOST_ROWS]);
         let mut ahead = [0; MOST_ROWS];
+        if rows.is_empty() {
+            self.weight_gradient.fill(T::zero());
+        }
+        self.bias_gradient.fill(T::zero());
         let (mut sum, mut place) = (0.0, 0);
         while place < rows.len() {
             let count = (rows.len() - place).min(block);
@@ -119,80 +121,13 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
                 width,
                 output_gradient: &gradient[..count],
                 each: 1,
-                anew: false,
+                anew: place == 0,
             };
             // SAFETY: `Rows::new` has found each row's numbers to be there, and `linear_loss` the gradient's.
             unsafe { block.add_output::<V>(0, self.weight_gradient) };
             place += count;
         }
         sum
-    }
-}
-
-impl<T: Element> LinearLoss<'_, T> {
-    /// Rows of one column that lie one after another: nothing need be kept between forward and back.
-    #[inline(always)]
-    fn column<V: Lanes<Element = T>>(self, column: &[T], targets: &[T]) -> f64 {
-        let loss = self.loss;
-        let (weight, bias) = (V::splat(self.weight[0]), V::splat(self.bias.first().copied().unwrap_or(T::zero())));
-        let (mut total, mut gradient, mut product) = (0.0, T::zero(), T::zero());
-        for (column, targets) in column.chunks(PIECE).zip(targets.chunks(PIECE)) {
-            // Two chains, so that one addition need not wait for the one before.
-            let mut even = Chain::zero();
-            let mut odd = Chain::zero();
-            let (mut place, length) = (0, column.len().min(targets.len()));
-            let (x, y) = (column.as_ptr(), targets.as_ptr());
-            // SAFETY: no place is read from `length` on.
-            unsafe {
-                while place + 2 * V::LANES <= length {
-                    let x: [V; 2] = [V::load(x.add(place)), V::load(x.add(place + V::LANES))];
-                    let y: [V; 2] = [V::load(y.add(place)), V::load(y.add(place + V::LANES))];
-                    even.add(x[0], loss.of(x[0].mul_add(weight, bias), y[0]));
-                    odd.add(x[1], loss.of(x[1].mul_add(weight, bias), y[1]));
-                    place += 2 * V::LANES;
-                }
-                while place < length {
-                    let count = (length - place).min(V::LANES);
-                    let (x, y): (V, V) = (load(x.add(place), count), load(y.add(place), count));
-                    let (mut value, mut derivative) = loss.of(x.mul_add(weight, bias), y);
-                    if count < V::LANES {
-                        (value, derivative) = (value.first(count), derivative.first(count));
-                    }
-                    even.add(x, (value, derivative));
-                    place += count;
-                }
-            }
-            total += even.loss.add(odd.loss).sum().as_f64();
-            gradient += even.derivative.add(odd.derivative).sum();
-            product += even.product.add(odd.product).sum();
-        }
-        self.weight_gradient[0] += product;
-        if let [bias] = self.bias_gradient {
-            *bias += gradient;
-        }
-        total
-    }
-}
-
-/// Sums over rows: of the loss, of its derivative, and of that times the input.
-struct Chain<V> {
-    loss: V,
-    derivative: V,
-    product: V,
-}
-
-impl<V: Lanes> Chain<V> {
-    #[inline(always)]
-    fn zero() -> Self {
-        let zero = V::splat(V::Element::zero());
-        Chain { loss: zero, derivative: zero, product: zero }
-    }
-
-    #[inline(always)]
-    fn add(&mut self, x: V, (loss, derivative): (V, V)) {
-        self.loss = self.loss.add(loss);
-        self.derivative = self.derivative.add(derivative);
-        self.product = x.mul_add(derivative, self.product);
     }
 }
 
@@ -230,14 +165,15 @@ mod tests {
         for index in [RowIndex::List(&list), RowIndex::Range { start: 2, len: count }] {
             for loss in [OutputLoss::SquaredError, OutputLoss::Logistic { pos_weight: T::from_f64(2.5) }] {
                 let rows = Rows::new(&matrix, width, index);
-                let (start, bias_start): (Vec<T>, Vec<T>) = (numbers(width, 4), numbers(bias.len(), 5));
                 let (mut outputs, mut gradient) = (vec![T::zero(); count], vec![T::zero(); count]);
                 linear_forward(&rows, &weight, &bias, &mut outputs);
                 let expected = output_loss(&outputs, &targets, index, loss, &mut gradient);
-                let (mut of_weight, mut of_bias) = (start.clone(), bias_start.clone());
+                let (mut of_weight, mut of_bias) = (vec![T::zero(); width], vec![T::zero(); bias.len()]);
                 linear_backward(&rows, &gradient, &mut of_weight, &mut of_bias);
 
-                let (mut weight_gradient, mut bias_gradient) = (start, bias_start);
+                // What is there is written over.
+                let (mut weight_gradient, mut bias_gradient): (Vec<T>, Vec<T>) =
+                    (numbers(width, 4), numbers(bias.len(), 5));
                 let ahead = RowIndex::List(&list[..count / 2]);
                 let gradients = [&mut weight_gradient[..], &mut bias_gradient[..]];
                 let found = linear_loss(&rows.ahead(ahead), [&weight, &bias], &targets, loss, gradients);

@@ -18,7 +18,7 @@ pub struct LinearSquaredError<'a, T> {
     pub bias: &'a [T],
     /// Those of all rows of the matrix.
     pub targets: &'a [T],
-    /// As long as the weight and a row.
+    /// As long as the weight and a row; both gradients are written over.
     pub weight_gradient: &'a mut [T],
     pub bias_gradient: &'a mut [T],
 }
@@ -51,12 +51,9 @@ impl<T: Element> LinearSquaredError<'_, T> {
         let bias = self.bias.first().copied().unwrap_or(T::zero());
         // SAFETY: weight and gradient are as long as a row, and that is `VECTORS` vectors.
         unsafe {
-            let mut layer = Layer::<T, V, VECTORS>::new(self.weight, bias, self.weight_gradient);
+            let mut layer = Layer::<T, V, VECTORS>::new(self.weight, bias);
             let sum = layer.add(self.rows, self.targets);
-            let bias_gradient = layer.finish(self.weight_gradient);
-            if let [bias] = self.bias_gradient {
-                *bias += bias_gradient;
-            }
+            self.bias_gradient.fill(layer.finish(self.weight_gradient));
             sum
         }
     }
@@ -89,16 +86,16 @@ struct Block<'a, T> {
 }
 
 impl<T: Element, V: Lanes<Element = T>, const VECTORS: usize> Layer<T, V, VECTORS> {
-    /// A layer of `weight row + bias`, whose gradient is to be added to `weight_gradient`.
+    /// A layer of `weight row + bias`.
     ///
     /// # Safety
-    /// Weight and gradient must be as long as a row: `VECTORS` vectors, the last of them full or not.
+    /// The weight must be as long as a row: `VECTORS` vectors, the last of them full or not.
     #[inline(always)]
-    unsafe fn new(weight: &[T], bias: T, weight_gradient: &[T]) -> Self {
+    unsafe fn new(weight: &[T], bias: T) -> Self {
         let last = weight.len() - (VECTORS - 1) * V::LANES;
         // SAFETY: the caller's promise.
-        let (weight, weight_gradient) =
-            unsafe { (load_row(weight.as_ptr(), last), load_row(weight_gradient.as_ptr(), last)) };
+        let weight = unsafe { load_row(weight.as_ptr(), last) };
+        let weight_gradient = [V::splat(T::zero()); VECTORS];
         Layer { weight, bias: V::splat(bias), last, weight_gradient, bias_gradient: T::zero() }
     }
 
@@ -170,7 +167,7 @@ impl<T: Element, V: Lanes<Element = T>, const VECTORS: usize> Layer<T, V, VECTOR
     /// Writes the gradient of the weight, and returns that of the bias.
     ///
     /// # Safety
-    /// As for [`new`](Layer::new).
+    /// The gradient must be as long as the weight.
     #[inline(always)]
     unsafe fn finish(self, weight_gradient: &mut [T]) -> T {
         // SAFETY: the caller's promise.

@@ -5,6 +5,7 @@
 
 mod apart;
 mod backward;
+mod column_loss;
 mod columns;
 mod element;
 mod exponential;

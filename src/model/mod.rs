@@ -142,19 +142,20 @@ pub fn accumulate<T: Scalar>(parameters: &mut [Parameter<T>], gradient: &[T]) ->
 ///
 /// # Errors
 /// [`Shape`](crate::ErrorKind::Shape) if the sum's length is not that of all parameters together.
+#[inline]
 pub fn replace_gradients<T: Scalar>(parameters: &mut [Parameter<T>], sum: &[T], divisor: T) -> Result<()> {
     each_part(parameters, sum, |parameter, own| parameter.replace_gradient(own, divisor))
 }
 
 /// Gives each parameter its part of a gradient of all.
+#[inline]
 fn each_part<T: Scalar>(
     parameters: &mut [Parameter<T>],
     gradient: &[T],
     mut give: impl FnMut(&mut Parameter<T>, &[T]) -> Result<()>,
 ) -> Result<()> {
-    let count = parameter_count(parameters);
-    if gradient.len() != count {
-        return Err(Error::shape("gradient", &[count], &[gradient.len()]));
+    if gradient.len() != parameter_count(parameters) {
+        return Err(Error::shape("gradient", &[parameter_count(parameters)], &[gradient.len()]));
     }
     let mut rest = gradient;
     for parameter in parameters {

@@ -255,6 +255,7 @@ impl<T: Scalar> Sgd<T> {
 }
 
 impl<T: Scalar> Optimizer<T> for Sgd<T> {
+    #[inline]
     fn step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64> {
         if self.steps == 0 {
             self.meet(parameters);

@@ -28,6 +28,7 @@ impl<T: Copy, M: ?Sized, L: ?Sized> Clone for Problem<'_, '_, T, M, L> {
 impl<T: Copy, M: ?Sized, L: ?Sized> Copy for Problem<'_, '_, T, M, L> {}
 
 impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M, L> {
+    #[inline(always)]
     fn rows<'b>(&'b self, index: RowIndex<'b>, ahead: RowIndex<'b>) -> Rows<'b, T> {
         let features = self.data.features();
         Rows::new(features.to_slice().expect("kept in standard layout"), features.ncols(), index).ahead(ahead)
@@ -35,6 +36,7 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M,
 
     /// Writes the gradient of rows of a linear model with one output over `gradient`, and returns the sum of their losses,
     /// where that is done in one pass.
+    #[inline(always)]
     fn one_output(&self, index: RowIndex<'_>, ahead: RowIndex<'_>, gradient: &mut [T]) -> Option<f64> {
         if self.model.outputs() != 1 {
             return None;
@@ -46,7 +48,6 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M,
         if weight.len() != self.model.inputs() || weight.len() + bias.len() != gradient.len() {
             return None;
         }
-        gradient.fill(T::zero());
         let gradient = gradient.split_at_mut(self.model.inputs()).into();
         Some(kernels::linear_loss(&self.rows(index, ahead), layer, targets, loss, gradient))
     }
@@ -73,6 +74,7 @@ impl<T: Scalar> Scratch<T> {
 
     /// Writes the gradient of rows over `gradient`, that of all parameters one after another, and returns their loss. Asks
     /// memory for the rows ahead.
+    #[inline(always)]
     pub fn sum_rows<M, L>(
         &mut self,
         problem: &Problem<'_, '_, T, M, L>,
