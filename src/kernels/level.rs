@@ -110,8 +110,14 @@ pub fn run<T: Element, K: Kernel<T>>(kernel: K) -> K::Output {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { run_avx2(kernel) },
-        _ => kernel.run::<T::Plain>(),
+        _ => run_plain(kernel),
     }
+}
+
+/// A function of its own: what it needs on the stack would slow down the others.
+#[inline(never)]
+fn run_plain<T: Element, K: Kernel<T>>(kernel: K) -> K::Output {
+    kernel.run::<T::Plain>()
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -37,20 +37,28 @@ pub fn linear_loss<T: Element>(
         let weight = *weight;
         return T::run_column_loss(ColumnLoss { inputs, targets, weight, bias, loss, weight_gradient, bias_gradient });
     }
-    if loss == OutputLoss::SquaredError {
+    in_blocks(LinearLoss { rows, weight, bias, targets, loss, weight_gradient, bias_gradient })
+}
+
+/// The same for rows of several columns, or rows in any order. A function of its own: what it needs on the stack would
+/// slow down a single column.
+#[inline(never)]
+fn in_blocks<T: Element>(layer: LinearLoss<'_, T>) -> f64 {
+    if layer.loss == OutputLoss::SquaredError {
+        let LinearLoss { rows, weight, bias, targets, .. } = layer;
         let sum = T::run_linear_squared_error(LinearSquaredError {
             rows,
             weight,
             bias,
             targets,
-            weight_gradient: &mut *weight_gradient,
-            bias_gradient: &mut *bias_gradient,
+            weight_gradient: &mut *layer.weight_gradient,
+            bias_gradient: &mut *layer.bias_gradient,
         });
         if let Some(sum) = sum {
             return sum;
         }
     }
-    T::run_linear_loss(LinearLoss { rows, weight, bias, targets, loss, weight_gradient, bias_gradient })
+    T::run_linear_loss(layer)
 }
 
 pub struct LinearLoss<'a, T> {

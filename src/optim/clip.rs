@@ -44,8 +44,13 @@ impl Clip {
 
 /// The L2 norm of the gradients of all parameters that are not frozen, taken as one vector.
 pub fn grad_norm<T: Scalar>(parameters: &[Parameter<T>]) -> f64 {
+    squared_grad_norm(parameters).sqrt()
+}
+
+/// The square of [`grad_norm`].
+pub(crate) fn squared_grad_norm<T: Scalar>(parameters: &[Parameter<T>]) -> f64 {
     let trained = parameters.iter().filter(|p| !p.is_frozen());
-    trained.map(|p| kernels::sum_of_squares(p.gradients()).as_f64()).sum::<f64>().sqrt()
+    trained.map(|p| kernels::sum_of_squares(p.gradients()).as_f64()).sum()
 }
 
 /// Scales all gradients by `min(1, max_norm / (norm + 1e-6))`, and returns the norm before, as

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
+pub(crate) use clip::squared_grad_norm;
 pub use clip::{Clip, clip_norm, clip_value, grad_norm};
 pub use schedule::Schedule;
 pub use sgd::{Momentum, Sgd, SgdConfig, StaleGradient};

@@ -8,8 +8,8 @@ use crate::scalar::Scalar;
 /// Rows between two looks at all parameters, while nothing is large.
 const ROWS: usize = 256;
 
-/// Watches the parameters. While they and updates are far from overflowing it looks at them once in a while, and at the end
-/// of each epoch; once a parameter or an update is that long, or a first value that large, before and after every step.
+/// Watches the parameters. While they and updates are far from overflowing it looks at them once in a while, and where a run
+/// asks it to; once a parameter or an update is that long, or a first value that large, before and after every step.
 pub(super) struct Guard<T> {
     /// Magnitudes beyond this are near enough to be watched: the fourth root of the largest number.
     near: f64,
@@ -27,9 +27,9 @@ impl<T: Scalar> Guard<T> {
         Guard { near, watching, rows: 0, last: initial }
     }
 
-    /// Before an update whose length is of the order of `length`.
-    pub(super) fn before(&mut self, parameters: &[Parameter<T>], length: f64) {
-        self.watching |= length.is_nan() || length > self.near;
+    /// Before an update whose squared length is of the order of `square`.
+    pub(super) fn before(&mut self, parameters: &[Parameter<T>], square: f64) {
+        self.watching |= square.is_nan() || square > self.near * self.near;
         if self.watching {
             for (last, parameter) in self.last.iter_mut().zip(parameters) {
                 last.copy_from_slice(parameter.values());

@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::RowIndex;
 use crate::loss::{Loss, LossSum};
 use crate::model::{Model, discard_grad, replace_gradients};
-use crate::optim::{Clip, Optimizer, grad_norm};
+use crate::optim::{Clip, Optimizer, grad_norm, squared_grad_norm};
 use crate::scalar::Scalar;
 
 #[path = "run_end.rs"]
@@ -58,6 +58,8 @@ pub(super) struct Run<'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
     /// Steps the optimizer had taken before.
     steps_before: u64,
     watch: Watch,
+    /// Whether this epoch is watched.
+    watched: bool,
     warnings: WarningCounts,
     /// What the warnings know of the curvature: a bound of it, and itself.
     bound: Option<Curvature>,
@@ -132,6 +134,7 @@ where
             epoch_losses: Vec::new(),
             steps_before: optimizer.steps(),
             watch: Watch::default(),
+            watched: false,
             warnings: WarningCounts::default(),
             bound: None,
             curvature: None,
@@ -158,9 +161,12 @@ where
             // The order of rows that all go into one step means nothing, and in file order they are read faster.
             let shuffled = self.config.shuffle && !self.one_step_an_epoch();
             let order = if shuffled { Order::Shuffled { seed: self.config.seed, epoch } } else { Order::File };
+            self.watched = self.is_watched();
             let sums = self.one_epoch(source, order)?;
-            if let Some(element) = self.guard.look(self.model.parameters_mut()) {
-                self.update_overflowed(element)?;
+            // Between epochs of one step the guard keeps its own pace, unless the parameters are read there.
+            let read = sums.is_none() || self.validation.is_some() || stopping.watches_loss();
+            if read || !self.one_step_an_epoch() {
+                self.look_at_parameters()?;
             }
             let Some(sums) = sums else {
                 // As it stands: the best parameters are for a run that was let go on.
@@ -190,6 +196,7 @@ where
                 break;
             }
         }
+        self.look_at_parameters()?;
         let best_epoch = stopping.restore_best(self.model.parameters_mut());
         Ok(Outcome { reason, best_epoch })
     }
@@ -278,8 +285,9 @@ where
         }
         let loss = loss_sum / weight;
         replace_gradients(model.parameters_mut(), &sums.gradient, T::from_f64(weight))?;
-        let norm = grad_norm(self.model.parameters());
-        if !(loss.is_finite() && norm.is_finite()) {
+        // Its root is taken after the step, which does not wait for it.
+        let squared_norm = squared_grad_norm(self.model.parameters());
+        if !(loss.is_finite() && squared_norm.is_finite()) {
             return self.non_finite(&batch, loss);
         }
         self.first_loss.get_or_insert(loss);
@@ -288,20 +296,21 @@ where
             self.near_optimum = self.is_near_optimum(loss);
         }
         self.config.clip.apply(self.model.parameters_mut());
-        let clipped_norm =
-            if let Clip::Value(_) = self.config.clip { grad_norm(self.model.parameters()) } else { norm };
+        let clipped =
+            if let Clip::Value(_) = self.config.clip { Some(grad_norm(self.model.parameters())) } else { None };
         let lr = self.config.schedule.lr(self.base_lr, self.optimizer.steps());
         self.optimizer.set_lr(lr);
-        self.guard.before(self.model.parameters(), lr * norm);
+        self.guard.before(self.model.parameters(), lr * lr * squared_norm);
         let step = self.optimizer.step(self.model.parameters_mut())?;
         if let Some(element) = self.guard.after(self.model.parameters_mut(), batch.samples) {
             return self.update_overflowed(element);
         }
+        let norm = squared_norm.sqrt();
         epoch.loss += loss_sum;
         epoch.weight += weight;
         epoch.grad_norm = norm;
         let event = StepEvent { step, epoch: self.epoch, loss, grad_norm: norm, lr, samples: batch.samples };
-        self.watch_step(&event, clipped_norm);
+        self.watch_step(&event, clipped.unwrap_or(norm));
         self.observer.step(&event)
     }
 
@@ -319,11 +328,24 @@ where
 
     /// A loss or gradient that is not finite: nothing of it reaches the parameters.
     fn non_finite(&mut self, batch: &Batch<'_, T>, loss: f64) -> Result<()> {
+        if let Some(element) = self.guard.look(self.model.parameters_mut()) {
+            // An earlier update is the cause.
+            discard_grad(self.model.parameters_mut());
+            return self.update_overflowed(element);
+        }
         let grown = self.last_loss.zip(self.first_loss).is_some_and(|(last, first)| last > DIVERGED * first);
         let step = FailedStep { rows: batch.rows, loss, grown };
         let verdict = trace(&*self.model, self.loss, batch.data, &step);
         discard_grad(self.model.parameters_mut());
         self.leave_out(self.optimizer.steps() + 1, verdict)
+    }
+
+    /// Takes the last updates back if they overflowed.
+    fn look_at_parameters(&mut self) -> Result<()> {
+        match self.guard.look(self.model.parameters_mut()) {
+            Some(element) => self.update_overflowed(element),
+            None => Ok(()),
+        }
     }
 
     /// An update that overflowed: the guard has put the last finite values back.

@@ -43,13 +43,13 @@ where
 
     /// Whether this epoch is watched. In a long run of one step an epoch each may take 100 ns, and watching it a twentieth
     /// of that: a quarter of them is enough, in stretches longer than any sign takes. Clipped steps are counted, all.
-    fn is_watched(&self) -> bool {
+    pub(super) fn is_watched(&self) -> bool {
         let rests = self.one_step_an_epoch() && self.epoch > PERIOD && self.epoch % PERIOD >= STRETCH;
         self.config.watch && (!rests || self.config.clip != Clip::None)
     }
 
     pub(super) fn watch_step(&mut self, event: &StepEvent, clipped_norm: f64) {
-        if !self.is_watched() {
+        if !self.watched {
             return;
         }
         let clipped = match self.config.clip {
@@ -68,7 +68,7 @@ where
         source: &mut dyn RowSource<T>,
     ) -> Result<()> {
         self.epoch_losses.push(event.loss);
-        if !self.is_watched() {
+        if !self.watched {
             return Ok(());
         }
         let facts = EpochFacts {
