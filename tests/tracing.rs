@@ -255,6 +255,19 @@ fn a_decay_that_blows_the_parameters_up_between_looks_leaves_finite_ones() {
 }
 
 #[test]
+fn an_update_that_is_found_to_have_overflowed_by_the_next_loss_is_named_and_taken_back() {
+    let data = Dataset::with_classes(array![[1.0_f32], [2.0], [-1.0], [3.0], [0.5]], vec![0, 1, 0, 1, 0]).unwrap();
+    let start = Linear::<f32>::new(1, 2).initialized(Init::Uniform { seed: 1 });
+    let mut model = start.clone();
+    // From 1 by way of 1e20 to what f32 cannot hold, within an epoch.
+    let mut sgd = SgdConfig::new(1.0).weight_decay(1e20).build().unwrap();
+    let config = TrainConfig { batch_size: BatchSize::Rows(1), ..one_step() };
+    let error = Trainer::new(config).unwrap().fit(&mut model, &CrossEntropy::new(), &mut sgd, &data).unwrap_err();
+    assert!(error.to_string().contains("the update of weight[0] overflows f32: learning rate 1"), "{error}");
+    assert_eq!(model.weight(), start.weight());
+}
+
+#[test]
 fn a_step_that_is_skipped_is_left_out_counted_and_reported() {
     let folder = Folder::new();
     let mut text = String::from("x,z,y\n");

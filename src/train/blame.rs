@@ -93,13 +93,14 @@ where
     }
 }
 
-/// What to say of a step whose update overflowed though its gradient had not.
+/// What to say of an update that overflowed though its gradient had not. Found late, by a later gradient that
+/// is not finite, it goes without.
 pub(super) fn trace_update<T: Scalar>(parameters: &[Parameter<T>], element: (usize, usize), lr: f64) -> Verdict {
     let (name, index) = named_element(parameters, element);
     let gradient = parameters[element.0].gradients()[element.1].as_f64();
     let mut culprit = blank(Cause::Diverged);
-    let what =
-        format!("the update of {name}[{index}] overflows {}: gradient {gradient:e}, learning rate {lr}", T::NAME);
+    let told = if gradient.is_finite() { format!("gradient {gradient:e}, ") } else { String::new() };
+    let what = format!("the update of {name}[{index}] overflows {}: {told}learning rate {lr}", T::NAME);
     culprit.parameter = Some((name, index));
     Verdict { culprit, what, help: "lower the learning rate, or leave it out to have it chosen".into() }
 }

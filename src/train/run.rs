@@ -330,8 +330,9 @@ where
     fn non_finite(&mut self, batch: &Batch<'_, T>, loss: f64) -> Result<()> {
         if let Some(element) = self.guard.look(self.model.parameters_mut()) {
             // An earlier update is the cause.
+            let result = self.update_overflowed(element);
             discard_grad(self.model.parameters_mut());
-            return self.update_overflowed(element);
+            return result;
         }
         let grown = self.last_loss.zip(self.first_loss).is_some_and(|(last, first)| last > DIVERGED * first);
         let step = FailedStep { rows: batch.rows, loss, grown };
