@@ -76,7 +76,7 @@ impl<'a, T: Scalar> Targets<'a, T> {
     pub fn values<D: Dimension>(values: &'a Array<T, D>) -> Self {
         let shape = values.shape();
         let values = values.as_slice().expect("targets must be in standard (row-major) layout");
-        let outputs = values.len() / shape.first().copied().unwrap_or(1).max(1);
+        let outputs = shape.iter().skip(1).product();
         Targets { data: Data::Values { values, shape, outputs }, weights: None }
     }
 
