@@ -10,7 +10,8 @@ pub(super) struct Stopping<T> {
     patience_from: usize,
     tolerance: f64,
     plateau: Option<Plateau>,
-    /// The objective of every epoch so far.
+    epochs: usize,
+    /// The objective of every epoch so far, where tolerance or plateau ask for it.
     objectives: Vec<f64>,
     best: Option<Best<T>>,
 }
@@ -29,6 +30,7 @@ impl<T: Scalar> Stopping<T> {
             patience_from: config.patience_from,
             tolerance: config.tolerance,
             plateau: config.plateau,
+            epochs: 0,
             objectives: Vec::new(),
             best: None,
         }
@@ -41,8 +43,8 @@ impl<T: Scalar> Stopping<T> {
 
     /// Notes an epoch, and says whether it is the last one. `watched` is the loss that patience goes by.
     pub(super) fn after_epoch(&mut self, objective: f64, watched: Option<f64>, parameters: &[Parameter<T>]) -> bool {
-        self.objectives.push(objective);
-        let epoch = self.objectives.len();
+        self.epochs += 1;
+        let epoch = self.epochs;
         let mut out_of_patience = false;
         if let (Some(patience), Some(loss)) = (self.patience, watched) {
             if self.best.as_ref().is_none_or(|best| loss < best.loss) {
@@ -52,6 +54,9 @@ impl<T: Scalar> Stopping<T> {
                 .best
                 .as_ref()
                 .is_some_and(|best| epoch.saturating_sub(best.epoch.max(self.patience_from)) >= patience);
+        }
+        if self.tolerance > 0.0 || self.plateau.is_some() {
+            self.objectives.push(objective);
         }
         out_of_patience || self.within_tolerance() || self.on_plateau()
     }
