@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use gradus::kernels::{self, OutputLoss, RowIndex, Rows};
+use gradus::kernels::{self, OutputLoss, RowIndex, RowLabels, RowTargets, Rows};
 
 mod limit;
 
@@ -27,7 +27,7 @@ fn order() -> Vec<u32> {
 fn layer(criterion: &mut Criterion, columns: usize, outputs: usize) {
     let (x, weight, bias) = (rows_of(columns), vec![0.5; outputs * columns], vec![0.1; outputs]);
     let order = order();
-    let tiles = || order.chunks(TILE).map(|tile| Rows::new(&x, columns, RowIndex::List(tile)));
+    let tiles = || order.chunks(TILE).map(|tile| Rows::new(&x, columns, RowIndex::list(tile)));
     let mut logits = vec![0.0; TILE * outputs];
     let mut group = criterion.benchmark_group(format!("{outputs} outputs, rows of {columns}"));
     group.throughput(Throughput::Bytes(size_of_val(&x[..]) as u64));
@@ -45,11 +45,12 @@ fn layer(criterion: &mut Criterion, columns: usize, outputs: usize) {
     });
     if outputs == 1 {
         let targets = vec![0.5; ROWS];
+        let targets = RowTargets::new(&targets);
         group.bench_function("linear_loss", |b| {
             b.iter(|| {
-                let rows = Rows::new(&x, columns, RowIndex::List(&order));
+                let rows = Rows::new(&x, columns, RowIndex::list(&order));
                 let gradient = [&mut weight_gradient[..], &mut bias_gradient[..]];
-                kernels::linear_loss(&rows, [black_box(&weight), &bias], &targets, OutputLoss::SquaredError, gradient)
+                kernels::linear_loss(&rows, [black_box(&weight), &bias], targets, OutputLoss::SquaredError, gradient)
             });
         });
     }
@@ -66,23 +67,24 @@ fn losses(criterion: &mut Criterion) {
     let logits = rows_of(CLASSES);
     let labels: Vec<usize> = (0..ROWS).map(|row| row % CLASSES).collect();
     let targets: Vec<f32> = labels.iter().map(|label| (label % 2) as f32).collect();
-    let all = RowIndex::Range { start: 0, len: ROWS };
+    let targets = RowTargets::new(&targets);
+    let all = RowIndex::range(0, ROWS);
     let mut gradient = logits.clone();
     let mut group = criterion.benchmark_group("losses, rows of 10 or of 1");
     group.throughput(Throughput::Bytes(size_of_val(&logits[..]) as u64));
     group.bench_function("plain read of 10", |b| b.iter(|| limit::read(black_box(&logits))));
     group.bench_function("softmax_cross_entropy of 10", |b| {
-        b.iter(|| kernels::softmax_cross_entropy(black_box(&logits), &labels, all, &mut gradient));
+        b.iter(|| kernels::softmax_cross_entropy(black_box(&logits), RowLabels::new(&labels), all, &mut gradient));
     });
     let (one, gradient) = (&logits[..ROWS], &mut gradient[..ROWS]);
     group.throughput(Throughput::Bytes(size_of_val(one) as u64));
     group.bench_function("output_loss of 1, logistic", |b| {
         b.iter(|| {
-            kernels::output_loss(black_box(one), &targets, all, OutputLoss::Logistic { pos_weight: 1.0 }, gradient)
+            kernels::output_loss(black_box(one), targets, all, OutputLoss::Logistic { pos_weight: 1.0 }, gradient)
         });
     });
     group.bench_function("output_loss of 1, squared error", |b| {
-        b.iter(|| kernels::output_loss(black_box(one), &targets, all, OutputLoss::SquaredError, gradient));
+        b.iter(|| kernels::output_loss(black_box(one), targets, all, OutputLoss::SquaredError, gradient));
     });
 }
 

@@ -94,10 +94,10 @@ impl<T: Scalar> RowSource<T> for InMemory<'_, T> {
 
     fn visit(&mut self, pass: Pass, f: &mut Visitor<'_, T>) -> Result<()> {
         let rows = match pass.order {
-            Order::File => RowIndex::Range { start: 0, len: self.data.rows() },
+            Order::File => RowIndex::range(0, self.data.rows()),
             Order::Shuffled { seed, epoch } => {
                 permutation(&mut self.order, self.data.rows(), seed, epoch);
-                RowIndex::List(&self.order)
+                RowIndex::list(&self.order)
             }
         };
         f(self.data, rows).map(drop)

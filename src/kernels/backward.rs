@@ -339,7 +339,7 @@ mod tests {
         let output_gradient: Vec<T> = numbers(count * outputs, 2);
         let (start, bias_start): (Vec<T>, Vec<T>) = (numbers(outputs * width, 3), numbers(outputs, 4));
         let list: Vec<u32> = (0..count as u32).map(|i| (i * 7 + 3) % 80).collect();
-        for index in [RowIndex::List(&list), RowIndex::Range { start: 2, len: count }] {
+        for index in [RowIndex::list(&list), RowIndex::range(2, count)] {
             let rows = Rows::new(&matrix, width, index);
             let (mut weight, mut bias) = (vec![T::zero(); start.len()], vec![T::zero(); outputs]);
             linear_backward(&rows, &output_gradient, &mut weight, &mut bias);
@@ -364,7 +364,7 @@ mod tests {
     #[test]
     fn without_a_bias_none_is_written() {
         let mut weight = [0.0; 2];
-        let rows = Rows::new(&[1.0, 2.0, 3.0, 4.0], 2, RowIndex::Range { start: 0, len: 2 });
+        let rows = Rows::new(&[1.0, 2.0, 3.0, 4.0], 2, RowIndex::range(0, 2));
         linear_backward(&rows, &[1.0, 10.0], &mut weight, &mut []);
         assert_eq!(weight, [31.0, 42.0]);
         linear_backward_anew(&Rows::new(&[], 2, RowIndex::NONE), &[], &mut weight, &mut []);

@@ -5,7 +5,7 @@ use num_traits::Zero;
 use super::element::Element;
 use super::lanes::{Lanes, load};
 use super::level::Kernel;
-use super::losses::OutputLoss;
+use super::output_loss::OutputLoss;
 
 /// One output `weight input + bias`, the inputs of rows that lie one after another, and their targets.
 pub struct ColumnLoss<'a, T> {
@@ -30,8 +30,8 @@ impl<T: Element> Kernel<T> for ColumnLoss<'_, T> {
     fn run<V: Lanes<Element = T>>(self) -> f64 {
         match self.loss {
             OutputLoss::SquaredError => self.sum::<V, 4>(),
-            // It has work enough between two additions.
-            OutputLoss::Logistic { .. } => self.sum::<V, 2>(),
+            // They have work enough between two additions.
+            OutputLoss::Huber { .. } | OutputLoss::Logistic { .. } => self.sum::<V, 2>(),
         }
     }
 }

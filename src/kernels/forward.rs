@@ -209,7 +209,7 @@ mod tests {
         let matrix: Vec<T> = numbers(20 * width, 1);
         let (weight, bias): (Vec<T>, Vec<T>) = (numbers(outputs * width, 2), numbers(outputs, 3));
         let list: Vec<u32> = (0..count as u32).map(|i| (i * 7 + 3) % 20).collect();
-        for index in [RowIndex::List(&list), RowIndex::Range { start: 2, len: count }] {
+        for index in [RowIndex::list(&list), RowIndex::range(2, count)] {
             for bias in [&bias[..], &[]] {
                 let rows = Rows::new(&matrix, width, index);
                 let mut out = vec![T::nan(); count * outputs];
@@ -238,10 +238,10 @@ mod tests {
         let matrix: Vec<T> = numbers(9 * 37, 1);
         let weight: Vec<T> = numbers(6 * 37, 2);
         let mut together = vec![T::zero(); 9 * 6];
-        linear_forward(&Rows::new(&matrix, 37, RowIndex::Range { start: 0, len: 9 }), &weight, &[], &mut together);
+        linear_forward(&Rows::new(&matrix, 37, RowIndex::range(0, 9)), &weight, &[], &mut together);
         for row in 0..9_u32 {
             let mut alone = vec![T::zero(); 6];
-            linear_forward(&Rows::new(&matrix, 37, RowIndex::List(&[row])), &weight, &[], &mut alone);
+            linear_forward(&Rows::new(&matrix, 37, RowIndex::list(&[row])), &weight, &[], &mut alone);
             assert_eq!(alone, together[row as usize * 6..][..6]);
         }
     }

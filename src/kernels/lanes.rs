@@ -5,6 +5,9 @@ use super::element::Element;
 /// Vectors that are added up together, and rows that go through a kernel together.
 pub const GROUP: usize = 4;
 
+/// As many lanes as any register has.
+pub(super) const MOST_LANES: usize = 16;
+
 /// A vector of numbers. Kernels are written once over this trait, and compiled for each instruction set.
 ///
 /// The implementations for an instruction set may run only where the CPU has it: [`run`](super::level::run) sees to that.

@@ -8,12 +8,11 @@ use super::forward::tile;
 use super::lanes::{GROUP, Lanes};
 use super::level::Kernel;
 use super::linear_squared_error::LinearSquaredError;
-use super::losses::{OutputLoss, Pairs};
-use super::rows::{FETCHED, RowIndex, Rows, prefetch};
+use super::output_loss::{OutputLoss, Pairs, RowTargets};
+use super::rows::{FETCHED, Rows, prefetch};
 
 /// The sum of the losses of rows of one output `weight row + bias`. Writes its gradient over `weight_gradient`, `[width]`,
-/// and `bias_gradient`, `[1]` or empty as is `bias`. `weight` is `[width]`; `targets` holds the values of all rows of the
-/// matrix.
+/// and `bias_gradient`, `[1]` or empty as is `bias`. `weight` is `[width]`; `targets` holds those of all rows of the matrix.
 ///
 /// # Panics
 /// If the lengths do not fit each other.
@@ -21,18 +20,18 @@ use super::rows::{FETCHED, RowIndex, Rows, prefetch};
 pub fn linear_loss<T: Element>(
     rows: &Rows<'_, T>,
     [weight, bias]: [&[T]; 2],
-    targets: &[T],
+    targets: RowTargets<'_, T>,
     loss: OutputLoss<T>,
     [weight_gradient, bias_gradient]: [&mut [T]; 2],
 ) -> f64 {
     let width = rows.width();
     assert!(weight.len() == width && weight_gradient.len() == width, "a weight and a gradient for each column");
     assert!(bias.len() <= 1 && bias_gradient.len() == bias.len(), "one bias and its gradient, or none");
-    if let ([weight], [weight_gradient]) = (weight, &mut *weight_gradient)
-        && let RowIndex::Range { start, len } = rows.index()
+    if let ([weight], [weight_gradient], None) = (weight, &mut *weight_gradient, targets.weights)
+        && let Some(place) = rows.index().as_range()
         && let Some(inputs) = rows.contiguous()
     {
-        let targets = &targets[start..start + len];
+        let targets = &targets.values[place];
         let bias = bias.first().copied().unwrap_or(T::zero());
         let weight = *weight;
         return T::run_column_loss(ColumnLoss { inputs, targets, weight, bias, loss, weight_gradient, bias_gradient });
@@ -44,8 +43,8 @@ pub fn linear_loss<T: Element>(
 /// slow down a single column.
 #[inline(never)]
 fn in_blocks<T: Element>(layer: LinearLoss<'_, T>) -> f64 {
-    if layer.loss == OutputLoss::SquaredError {
-        let LinearLoss { rows, weight, bias, targets, .. } = layer;
+    if layer.loss == OutputLoss::SquaredError && layer.targets.weights.is_none() {
+        let LinearLoss { rows, weight, bias, targets: RowTargets { values: targets, .. }, .. } = layer;
         let sum = T::run_linear_squared_error(LinearSquaredError {
             rows,
             weight,
@@ -65,7 +64,7 @@ pub struct LinearLoss<'a, T> {
     rows: &'a Rows<'a, T>,
     weight: &'a [T],
     bias: &'a [T],
-    targets: &'a [T],
+    targets: RowTargets<'a, T>,
     loss: OutputLoss<T>,
     weight_gradient: &'a mut [T],
     bias_gradient: &'a mut [T],
@@ -102,7 +101,10 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
             rows.rows_ahead(place, ahead_rows, &mut ahead[..count]);
             for (next, &row) in next.iter_mut().zip(&ahead[..count]) {
                 *next = rows.address(row);
-                prefetch(self.targets.as_ptr().wrapping_add(row));
+                prefetch(self.targets.values.as_ptr().wrapping_add(row));
+                if let Some(weights) = self.targets.weights {
+                    prefetch(weights.as_ptr().wrapping_add(row));
+                }
             }
             for first in (0..count).step_by(GROUP) {
                 // A group that is not full computes its last row more than once.
@@ -143,7 +145,7 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
 mod tests {
     use super::*;
     use crate::kernels::test_levels::{close, numbers, on_every_level};
-    use crate::kernels::{linear_backward, linear_forward, output_loss};
+    use crate::kernels::{RowIndex, linear_backward, linear_forward, output_loss};
 
     #[test]
     fn one_pass_is_forward_loss_and_backward_on_odd_shapes() {
@@ -169,22 +171,27 @@ mod tests {
         let (matrix, weight): (Vec<T>, Vec<T>) = (numbers(all * width, 1), numbers(width, 2));
         let bias: Vec<T> = if bias { numbers(1, 3) } else { Vec::new() };
         let targets: Vec<T> = (0..all).map(|i| T::from_f64((i % 3) as f64 / 2.0)).collect();
+        let weights: Vec<T> = (0..all).map(|i| T::from_f64((i % 4) as f64)).collect();
         let list: Vec<u32> = (0..count as u32).map(|i| (i * 7 + 3) % all as u32).collect();
-        for index in [RowIndex::List(&list), RowIndex::Range { start: 2, len: count }] {
-            for loss in [OutputLoss::SquaredError, OutputLoss::Logistic { pos_weight: T::from_f64(2.5) }] {
+        for index in [RowIndex::list(&list), RowIndex::range(2, count)] {
+            let logistic = OutputLoss::Logistic { pos_weight: T::from_f64(2.5) };
+            let huber = OutputLoss::Huber { delta: T::from_f64(0.5) };
+            let cases = [(OutputLoss::SquaredError, false), (logistic, false), (huber, false), (logistic, true)];
+            for (loss, weighted) in cases {
+                let targets = RowTargets { values: &targets, weights: weighted.then_some(&weights[..]) };
                 let rows = Rows::new(&matrix, width, index);
                 let (mut outputs, mut gradient) = (vec![T::zero(); count], vec![T::zero(); count]);
                 linear_forward(&rows, &weight, &bias, &mut outputs);
-                let expected = output_loss(&outputs, &targets, index, loss, &mut gradient);
+                let expected = output_loss(&outputs, targets, index, loss, &mut gradient);
                 let (mut of_weight, mut of_bias) = (vec![T::zero(); width], vec![T::zero(); bias.len()]);
                 linear_backward(&rows, &gradient, &mut of_weight, &mut of_bias);
 
                 // What is there is written over.
                 let (mut weight_gradient, mut bias_gradient): (Vec<T>, Vec<T>) =
                     (numbers(width, 4), numbers(bias.len(), 5));
-                let ahead = RowIndex::List(&list[..count / 2]);
+                let ahead = RowIndex::list(&list[..count / 2]);
                 let gradients = [&mut weight_gradient[..], &mut bias_gradient[..]];
-                let found = linear_loss(&rows.ahead(ahead), [&weight, &bias], &targets, loss, gradients);
+                let found = linear_loss(&rows.ahead(ahead), [&weight, &bias], targets, loss, gradients);
                 close(found, expected, tolerance);
                 for (found, expected) in
                     weight_gradient.iter().chain(&bias_gradient).zip(of_weight.iter().chain(&of_bias))

@@ -7,7 +7,7 @@ use super::backward::{fetch, store_strip};
 use super::element::Element;
 use super::lanes::Lanes;
 use super::level::Kernel;
-use super::losses::OutputLoss;
+use super::output_loss::OutputLoss;
 use super::rows::{Rows, prefetch};
 
 /// A linear layer of one output, rows, and their targets. Runs to nothing where registers are too few, or where other ways
@@ -112,13 +112,13 @@ impl<T: Element, V: Lanes<Element = T>, const VECTORS: usize> Layer<T, V, VECTOR
         while place < rows.len() {
             let count = (rows.len() - place).min(BLOCK);
             rows.addresses(place, &mut inputs[..count]);
-            rows.values(place, targets, &mut of_rows[..count]);
+            let targets_of_rows = rows.index().gather(place, targets, &mut of_rows[..count]);
             rows.rows_ahead(place, rows.distance_ahead(), &mut ahead[..count]);
             let block = Block {
                 rows,
                 targets_of_all: targets,
                 inputs: &inputs[..count],
-                targets: &of_rows[..count],
+                targets: targets_of_rows,
                 ahead: &ahead[..count],
             };
             // Both the same in every lane.

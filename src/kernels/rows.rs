@@ -1,36 +1,48 @@
 //! Rows of a matrix, named by their indices and read where they lie.
 
+use std::ops::Range;
+
 use super::lanes::GROUP;
 
-/// Which rows, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowIndex<'a> {
-    /// `len` rows one after another, from `start` on.
-    Range {
-        /// The first.
-        start: usize,
-        /// How many.
-        len: usize,
-    },
-    /// These.
-    List(&'a [u32]),
+/// Which rows, in order: those of a range, or those of a list.
+///
+/// Not an enum: of one the compiler makes memory, written number by number and copied as a whole at each call, where
+/// processors then wait.
+#[derive(Debug, Clone, Copy)]
+pub struct RowIndex<'a> {
+    list: Option<&'a [u32]>,
+    /// The first row of a range.
+    start: usize,
+    len: usize,
 }
 
 impl<'a> RowIndex<'a> {
     /// No rows.
-    pub const NONE: RowIndex<'static> = RowIndex::List(&[]);
+    pub const NONE: RowIndex<'static> = RowIndex::range(0, 0);
+
+    /// `len` rows one after another, from `start` on.
+    pub const fn range(start: usize, len: usize) -> Self {
+        RowIndex { list: None, start, len }
+    }
+
+    /// These rows.
+    pub const fn list(rows: &'a [u32]) -> Self {
+        RowIndex { list: Some(rows), start: 0, len: rows.len() }
+    }
+
+    /// The rows' numbers, where they lie one after another.
+    pub(super) fn as_range(&self) -> Option<Range<usize>> {
+        if self.list.is_none() { Some(self.start..self.start + self.len) } else { None }
+    }
 
     /// How many rows.
     pub fn len(&self) -> usize {
-        match self {
-            RowIndex::Range { len, .. } => *len,
-            RowIndex::List(list) => list.len(),
-        }
+        self.len
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
 
     /// The row at a place.
@@ -39,32 +51,52 @@ impl<'a> RowIndex<'a> {
     /// If the place is not below [`len`](RowIndex::len).
     #[inline]
     pub fn at(&self, place: usize) -> usize {
-        match *self {
-            RowIndex::Range { start, len } => {
-                assert!(place < len, "place {place} of {len} rows");
-                start + place
+        match self.list {
+            Some(list) => list[place] as usize,
+            None => {
+                if place >= self.len {
+                    no_such_place(place, self.len);
+                }
+                self.start + place
             }
-            RowIndex::List(list) => list[place] as usize,
         }
     }
 
     /// The rows from place `from` up to place `to`, or the last; none where `from` is past the end.
+    #[inline]
     pub fn part(&self, from: usize, to: usize) -> RowIndex<'a> {
-        let to = to.min(self.len());
+        let to = to.min(self.len);
         let from = from.min(to);
-        match *self {
-            RowIndex::Range { start, .. } => RowIndex::Range { start: start + from, len: to - from },
-            RowIndex::List(list) => RowIndex::List(&list[from..to]),
+        match self.list {
+            Some(list) => RowIndex::list(&list[from..to]),
+            None => RowIndex::range(self.start + from, to - from),
         }
     }
 
     /// Each place and its row, in order.
     #[inline(always)]
     fn each(&self, mut f: impl FnMut(usize, usize)) {
-        match *self {
-            RowIndex::Range { start, len } => (0..len).for_each(|place| f(place, start + place)),
-            RowIndex::List(list) => list.iter().enumerate().for_each(|(place, row)| f(place, *row as usize)),
+        match self.list {
+            Some(list) => list.iter().enumerate().for_each(|(place, row)| f(place, *row as usize)),
+            None => (0..self.len).for_each(|place| f(place, self.start + place)),
         }
+    }
+
+    /// What `all`, one for each row of a matrix, hold for the rows from a place on: as many as `room` is for, where they are
+    /// gathered unless they lie together.
+    ///
+    /// # Panics
+    /// If there are not so many rows from there on.
+    #[inline(always)]
+    pub(super) fn gather<'b, T: Copy>(&self, place: usize, all: &'b [T], room: &'b mut [T]) -> &'b [T] {
+        let Some(list) = self.list else {
+            return &all[self.start + place..self.start + place + room.len()];
+        };
+        let rows = &list[place..place + room.len()];
+        for (value, &row) in room.iter_mut().zip(rows) {
+            *value = all[row as usize];
+        }
+        room
     }
 
     /// The rows in order.
@@ -89,14 +121,16 @@ impl<'a, T> Rows<'a, T> {
     /// # Panics
     /// If the matrix does not have such a row.
     pub fn new(matrix: &'a [T], width: usize, index: RowIndex<'a>) -> Self {
-        let past_the_last = match index {
-            RowIndex::Range { start, len } => start.checked_add(len),
-            RowIndex::List([]) => Some(0),
+        let past_the_last = match index.list {
+            None => index.start.checked_add(index.len),
+            Some([]) => Some(0),
             // Not `max`, which looks at one number at a time.
-            RowIndex::List(list) => (list.iter().fold(0, |last, &row| row.max(last)) as usize).checked_add(1),
+            Some(list) => (list.iter().fold(0, |last, &row| row.max(last)) as usize).checked_add(1),
         };
         let end = past_the_last.and_then(|rows| rows.checked_mul(width));
-        assert!(end.is_some_and(|end| end <= matrix.len()), "the matrix has no such row: {index:?}");
+        if end.is_none_or(|end| end > matrix.len()) {
+            no_such_row(past_the_last.unwrap_or(usize::MAX), width, matrix.len());
+        }
         Rows { matrix, width, index, ahead: RowIndex::NONE }
     }
 
@@ -157,17 +191,6 @@ impl<'a, T> Rows<'a, T> {
         rows.each(|r, row| addresses[r] = self.address(row));
     }
 
-    /// What `values`, one for each row of the matrix, hold for the rows from a place on.
-    #[inline(always)]
-    pub(super) fn values(&self, place: usize, values: &[T], of_rows: &mut [T])
-    where
-        T: Copy,
-    {
-        let rows = self.index.part(place, place + of_rows.len());
-        assert_eq!(rows.len(), of_rows.len(), "so many rows from there on");
-        rows.each(|r, row| of_rows[r] = values[row]);
-    }
-
     /// Rows between one that is read and one that is best fetched from memory meanwhile: more would leave the cache again
     /// before they are read.
     #[inline(always)]
@@ -191,11 +214,20 @@ impl<'a, T> Rows<'a, T> {
 
     /// The rows as one piece of memory, where they are.
     pub(super) fn contiguous(&self) -> Option<&'a [T]> {
-        match self.index {
-            RowIndex::Range { start, len } => Some(&self.matrix[start * self.width..(start + len) * self.width]),
-            RowIndex::List(_) => None,
-        }
+        let rows = self.index.as_range()?;
+        Some(&self.matrix[rows.start * self.width..rows.end * self.width])
     }
+}
+
+// Functions of their own, that are given numbers: what a message borrows lies in memory from then on.
+#[cold]
+fn no_such_row(past_the_last: usize, width: usize, numbers: usize) -> ! {
+    panic!("the matrix has no such row: {past_the_last} rows of {width} are more than its {numbers} numbers");
+}
+
+#[cold]
+fn no_such_place(place: usize, rows: usize) -> ! {
+    panic!("place {place} of {rows} rows");
 }
 
 /// The bytes of a cache line.
@@ -241,20 +273,20 @@ mod tests {
     fn rows_that_the_matrix_does_not_have_are_refused() {
         let matrix = [1.0; 6];
         for index in [
-            RowIndex::Range { start: 2, len: 2 },
-            RowIndex::Range { start: usize::MAX, len: 1 },
-            RowIndex::Range { start: usize::MAX, len: 2 },
-            RowIndex::List(&[0, 3]),
-            RowIndex::List(&[u32::MAX]),
+            RowIndex::range(2, 2),
+            RowIndex::range(usize::MAX, 1),
+            RowIndex::range(usize::MAX, 2),
+            RowIndex::list(&[0, 3]),
+            RowIndex::list(&[u32::MAX]),
         ] {
             assert!(catch_unwind(|| Rows::new(&matrix, 2, index).len()).is_err(), "{index:?}");
         }
-        assert_eq!(Rows::new(&matrix, 2, RowIndex::Range { start: 1, len: 2 }).row(1), [1.0; 2]);
+        assert_eq!(Rows::new(&matrix, 2, RowIndex::range(1, 2)).row(1), [1.0; 2]);
     }
 
     #[test]
     fn parts_end_with_the_rows() {
-        for rows in [RowIndex::Range { start: 10, len: 5 }, RowIndex::List(&[10, 11, 12, 13, 14])] {
+        for rows in [RowIndex::range(10, 5), RowIndex::list(&[10, 11, 12, 13, 14])] {
             assert_eq!(rows.part(1, 3).iter().collect::<Vec<_>>(), [11, 12]);
             assert_eq!(rows.part(3, 99).iter().collect::<Vec<_>>(), [13, 14]);
             assert!(rows.part(5, 9).is_empty() && rows.part(8, 9).is_empty() && rows.part(3, 3).is_empty());
@@ -263,7 +295,7 @@ mod tests {
 
     #[test]
     fn every_row_ahead_is_met_once_whatever_the_distance() {
-        let (rows, ahead) = (RowIndex::Range { start: 0, len: 10 }, RowIndex::List(&[20, 21, 22, 23]));
+        let (rows, ahead) = (RowIndex::range(0, 10), RowIndex::list(&[20, 21, 22, 23]));
         let matrix = [0.0; 10];
         let rows = Rows::new(&matrix, 1, rows).ahead(ahead);
         for distance in [4, 10] {

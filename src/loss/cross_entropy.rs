@@ -2,7 +2,7 @@
 
 use super::{Loss, LossSum, RowLoss, Target, TargetKind, Targets, each_row};
 use crate::error::{Error, Result};
-use crate::kernels::{self, RowIndex};
+use crate::kernels::{self, RowIndex, RowLabels};
 use crate::scalar::Scalar;
 
 /// Cross-entropy of the softmax of the logits against a class index.
@@ -119,12 +119,12 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
         rows: RowIndex<'_>,
         gradient: &mut [T],
     ) -> LossSum {
-        let plain = self.class_weights.is_none() && self.label_smoothing == 0.0;
-        let Some(labels) = targets.unweighted_classes().filter(|_| plain) else {
+        let Some(labels) = targets.labels().filter(|_| self.label_smoothing == 0.0) else {
             return each_row(self, logits, targets, rows, gradient);
         };
-        let loss = kernels::softmax_cross_entropy(logits, labels, rows, gradient);
-        LossSum { loss, weight: rows.len() as f64 }
+        let labels = RowLabels { class_weights: self.class_weights.as_deref(), ..labels };
+        let (loss, weight) = kernels::softmax_cross_entropy(logits, labels, rows, gradient);
+        LossSum { loss, weight }
     }
 
     fn check(&self, targets: &Targets<'_, T>, rows: usize, outputs: usize) -> Result<()> {

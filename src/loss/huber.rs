@@ -2,6 +2,7 @@
 
 use super::{Loss, RowLoss, Target, TargetKind};
 use crate::error::{Result, check_positive};
+use crate::kernels::OutputLoss;
 use crate::scalar::Scalar;
 
 /// Huber's loss (Huber 1964): with `e = p - y`, the mean over all elements of `e^2 / 2` where `|e| <= delta` and
@@ -61,6 +62,10 @@ impl<T: Scalar> Loss<T> for Huber {
             }
         }
         RowLoss { loss, weight: T::from_f64(logits.len() as f64) }
+    }
+
+    fn output_loss(&self) -> Option<OutputLoss<T>> {
+        Some(OutputLoss::Huber { delta: T::from_f64(self.delta) })
     }
 
     fn curvature(&self) -> Option<f64> {

@@ -177,7 +177,7 @@ pub trait Loss<T: Scalar>: Send + Sync {
         self.check(targets, rows, outputs)?;
         let logits = logits.as_standard_layout();
         let mut gradient = Array2::zeros((rows, outputs));
-        let all = RowIndex::Range { start: 0, len: rows };
+        let all = RowIndex::range(0, rows);
         let values = logits.as_slice().expect("standard layout");
         let sum = self.weighted_rows(values, targets, all, gradient.as_slice_mut().expect("standard layout"));
         let (mut loss, weight) = (T::from_f64(sum.loss), T::from_f64(sum.weight));
@@ -207,17 +207,18 @@ pub trait Loss<T: Scalar>: Send + Sync {
     /// and `gradient` are `[rows, outputs]`. Default: many rows at once where [`output_loss`](Loss::output_loss) says how,
     /// else [`weighted_row`](Loss::weighted_row) for each.
     fn weighted_rows(&self, logits: &[T], targets: &Targets<'_, T>, rows: RowIndex<'_>, gradient: &mut [T]) -> LossSum {
-        match (self.output_loss(), targets.unweighted_values()) {
-            (Some(loss), Some(values)) => {
-                LossSum { loss: kernels::output_loss(logits, values, rows, loss, gradient), weight: rows.len() as f64 }
+        match (self.output_loss(), targets.single_values()) {
+            (Some(loss), Some(targets)) => {
+                let weight = targets.total_weight(rows);
+                LossSum { loss: kernels::output_loss(logits, targets, rows, loss, gradient), weight }
             }
             _ => each_row(self, logits, targets, rows, gradient),
         }
     }
 
-    /// What [`row`](Loss::row) computes for one output and a value, with the weight 1, as the kernels know it: rows without
-    /// sample weights are then taken many at once, **without** calling `row` or `weighted_row`, so that a loss that
-    /// changes those of another leaves this as it is. Default: `None`, the kernels do not know it.
+    /// What [`row`](Loss::row) computes for one output and a value, with the weight 1, as the kernels know it: rows are then
+    /// taken many at once, **without** calling `row` or `weighted_row`, so that a loss that changes those of another leaves
+    /// this as it is. Default: `None`, the kernels do not know it.
     fn output_loss(&self) -> Option<OutputLoss<T>> {
         None
     }
@@ -305,28 +306,36 @@ mod tests {
 
     #[test]
     fn many_rows_at_once_are_row_after_row() {
-        fn check<T: Scalar>(tolerance: f64) {
+        fn check<T: Scalar>(outputs: usize, tolerance: f64) {
             let rows = 37;
-            let logits: Vec<T> = (0..rows).map(|i| T::from_f64((i * i % 23) as f64 / 3.0 - 4.0)).collect();
-            let values = Array2::from_shape_fn((rows, 1), |(i, _)| T::from_f64((i % 3) as f64 / 2.0));
-            let classes = vec![0; rows];
-            for loss in catalogue::<T>(1) {
+            let logits: Vec<T> = (0..rows * outputs).map(|i| T::from_f64((i * i % 23) as f64 / 3.0 - 4.0)).collect();
+            let values = Array2::from_shape_fn((rows, outputs), |(i, j)| T::from_f64(((i + j) % 3) as f64 / 2.0));
+            let classes: Vec<usize> = (0..rows).map(|i| i % outputs).collect();
+            let weights: Vec<T> = (0..rows).map(|i| T::from_f64((i % 4) as f64 / 2.0)).collect();
+            for (loss, weighted) in catalogue::<T>(outputs).iter().flat_map(|loss| [(loss, false), (loss, true)]) {
                 let targets = match loss.target_kind() {
-                    TargetKind::Classes => Targets::classes(&classes),
                     TargetKind::Values => Targets::values(&values),
+                    TargetKind::Classes => Targets::classes(&classes),
                 };
-                let all = RowIndex::Range { start: 0, len: rows };
-                let (mut found, mut expected) = (vec![T::zero(); rows], vec![T::zero(); rows]);
+                let targets = if weighted { targets.weighted(&weights) } else { targets };
+                let all = RowIndex::range(0, rows);
+                let (mut found, mut expected) = (vec![T::zero(); logits.len()], vec![T::zero(); logits.len()]);
                 let sum = loss.weighted_rows(&logits, &targets, all, &mut found);
-                let each = each_row(&*loss, &logits, &targets, all, &mut expected);
+                let each = each_row(&**loss, &logits, &targets, all, &mut expected);
                 let close = |a: f64, b: f64| (a - b).abs() <= tolerance * (1.0 + b.abs());
-                assert!(close(sum.loss, each.loss) && sum.weight == each.weight, "{}: {sum:?} {each:?}", loss.name());
+                assert!(
+                    close(sum.loss, each.loss) && close(sum.weight, each.weight),
+                    "{}: {sum:?} {each:?}",
+                    loss.name()
+                );
                 let pairs = found.iter().zip(&expected);
                 assert!(pairs.map(|(a, b)| (a.as_f64(), b.as_f64())).all(|(a, b)| close(a, b)), "{}", loss.name());
             }
         }
-        check::<f64>(1e-13);
-        check::<f32>(1e-5);
+        for outputs in [1, 3] {
+            check::<f64>(outputs, 1e-13);
+            check::<f32>(outputs, 1e-5);
+        }
     }
 
     proptest! {

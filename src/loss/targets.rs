@@ -3,6 +3,7 @@
 use ndarray::{Array, Dimension};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::{RowLabels, RowTargets};
 use crate::scalar::Scalar;
 
 /// What a loss takes as targets.
@@ -104,19 +105,19 @@ impl<'a, T: Scalar> Targets<'a, T> {
         self.weights
     }
 
-    /// One value a row, `[rows]`, where every row counts once and has one.
-    pub(crate) fn unweighted_values(&self) -> Option<&[T]> {
-        match (&self.data, self.weights) {
-            (Data::Values { values, outputs: 1, .. }, None) => Some(values),
+    /// One value a row, where every row has one.
+    pub(crate) fn single_values(&self) -> Option<RowTargets<'a, T>> {
+        match self.data {
+            Data::Values { values, outputs: 1, .. } => Some(RowTargets { values, weights: self.weights }),
             _ => None,
         }
     }
 
-    /// The classes, `[rows]`, where every row counts once.
-    pub(crate) fn unweighted_classes(&self) -> Option<&[usize]> {
-        match (&self.data, self.weights) {
-            (Data::Classes(classes), None) => Some(classes),
-            _ => None,
+    /// The classes.
+    pub(crate) fn labels(&self) -> Option<RowLabels<'a, T>> {
+        match self.data {
+            Data::Classes(classes) => Some(RowLabels { classes, weights: self.weights, class_weights: None }),
+            Data::Values { .. } => None,
         }
     }
 

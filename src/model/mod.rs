@@ -179,7 +179,7 @@ pub fn discard_grad<T: Scalar>(parameters: &mut [Parameter<T>]) -> u64 {
 /// All rows of an array in standard layout.
 fn all_rows<'a, T>(inputs: &'a CowArray<'_, T, Ix2>) -> Rows<'a, T> {
     let (len, width) = inputs.dim();
-    Rows::new(inputs.as_slice().expect("standard layout"), width, RowIndex::Range { start: 0, len })
+    Rows::new(inputs.as_slice().expect("standard layout"), width, RowIndex::range(0, len))
 }
 
 fn check_columns<T>(what: &str, columns: usize, array: &ArrayView2<'_, T>) -> Result<()> {

@@ -34,14 +34,14 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M,
         Rows::new(features.to_slice().expect("kept in standard layout"), features.ncols(), index).ahead(ahead)
     }
 
-    /// Writes the gradient of rows of a linear model with one output over `gradient`, and returns the sum of their losses,
-    /// where that is done in one pass.
+    /// Writes the gradient of rows of a linear model with one output over `gradient`, and returns their loss, where that is
+    /// done in one pass.
     #[inline(always)]
-    fn one_output(&self, index: RowIndex<'_>, ahead: RowIndex<'_>, gradient: &mut [T]) -> Option<f64> {
+    fn one_output(&self, index: RowIndex<'_>, ahead: RowIndex<'_>, gradient: &mut [T]) -> Option<LossSum> {
         if self.model.outputs() != 1 {
             return None;
         }
-        let (loss, targets) = (self.loss.output_loss()?, self.targets.unweighted_values()?);
+        let (loss, targets) = (self.loss.output_loss()?, self.targets.single_values()?);
         // A layer that is not all there is goes the long way.
         let layer = self.model.linear_layer()?;
         let [weight, bias] = layer;
@@ -49,7 +49,8 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M,
             return None;
         }
         let gradient = gradient.split_at_mut(self.model.inputs()).into();
-        Some(kernels::linear_loss(&self.rows(index, ahead), layer, targets, loss, gradient))
+        let loss = kernels::linear_loss(&self.rows(index, ahead), layer, targets, loss, gradient);
+        Some(LossSum { loss, weight: targets.total_weight(index) })
     }
 }
 
@@ -87,7 +88,7 @@ impl<T: Scalar> Scratch<T> {
         L: Loss<T> + ?Sized,
     {
         if let Some(loss) = problem.one_output(rows, ahead, gradient) {
-            return LossSum { loss, weight: rows.len() as f64 };
+            return loss;
         }
         let (mut sum, mut anew) = (LossSum::default(), true);
         let tile = evenly(rows.len(), self.tile);

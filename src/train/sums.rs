@@ -204,7 +204,7 @@ where
 {
     let mut accumulator = Accumulator::new(model, 0, data.rows(), 1).expect("threads can be started");
     let problem = Problem { model, loss, data, targets: data.targets() };
-    let sum = accumulator.loss_sum(&problem, RowIndex::Range { start: 0, len: data.rows() });
+    let sum = accumulator.loss_sum(&problem, RowIndex::range(0, data.rows()));
     sum.loss / sum.weight
 }
 

@@ -30,9 +30,9 @@ fn sums_in_rounds(data: &Dataset<f64>, threads: usize, room: usize) -> Sums<f64>
     let problem = Problem { model: &model, loss: &CrossEntropy::new(), data, targets: data.targets() };
     // What an earlier batch leaves behind must not show.
     accumulator.begin();
-    accumulator.add(&problem, RowIndex::List(&order[..1]), RowIndex::NONE);
+    accumulator.add(&problem, RowIndex::list(&order[..1]), RowIndex::NONE);
     accumulator.begin();
-    accumulator.add(&problem, RowIndex::List(&order), RowIndex::NONE);
+    accumulator.add(&problem, RowIndex::list(&order), RowIndex::NONE);
     accumulator.finish().clone()
 }
 
@@ -101,7 +101,7 @@ fn rows_may_come_in_pieces_of_different_data() {
             accumulator.begin();
             for part in parts {
                 let problem = Problem { model: &model, loss: &loss, data: part, targets: part.targets() };
-                accumulator.add(&problem, RowIndex::Range { start: 0, len: part.rows() }, RowIndex::NONE);
+                accumulator.add(&problem, RowIndex::range(0, part.rows()), RowIndex::NONE);
             }
             accumulator.finish().clone()
         };
@@ -120,7 +120,7 @@ fn sums_are_written_over_those_of_the_batch_before() {
     let (linear, halved) = (Linear::new(2, 1), Halved(Linear::new(2, 1)));
     for model in [&linear as &dyn Model<f64>, &halved] {
         let problem = Problem { model, loss: &Mse, data: &data, targets: data.targets() };
-        let rows = RowIndex::Range { start: 0, len: 9 };
+        let rows = RowIndex::range(0, 9);
         let mut accumulator = Accumulator::new(model, 1, 9, 9).unwrap();
         let mut of = |rows| {
             accumulator.begin();
@@ -150,7 +150,7 @@ fn one_row_is_a_batch_too() {
     let mut accumulator = Accumulator::new(&model, 2, 1, 1).unwrap();
     accumulator.begin();
     let problem = Problem { model: &model, loss: &Mse, data: &data, targets: data.targets() };
-    accumulator.add(&problem, RowIndex::List(&[0]), RowIndex::NONE);
+    accumulator.add(&problem, RowIndex::list(&[0]), RowIndex::NONE);
     let sums = accumulator.finish();
     assert_eq!((sums.gradient.as_slice(), sums.value.loss, sums.value.weight), (&[-30.0, -10.0][..], 25.0, 1.0));
 }
@@ -169,7 +169,7 @@ fn one_output_has_the_sums_of_row_after_row_and_the_same_bits_on_any_threads() {
             let targets = data.targets();
             let problem = Problem { model: &model, loss: &**loss, data: &data, targets };
             let order: Vec<u32> = (0..3).flat_map(|start| (start..rows as u32).step_by(3)).collect();
-            for index in [RowIndex::List(&order), RowIndex::Range { start: 0, len: rows }] {
+            for index in [RowIndex::list(&order), RowIndex::range(0, rows)] {
                 let sums = |threads| {
                     let mut accumulator = Accumulator::new(&model, threads, rows, rows).unwrap();
                     accumulator.begin();
@@ -233,7 +233,7 @@ fn a_model_of_ones_own_goes_its_own_way() {
         let mut accumulator = Accumulator::new(model, 1, 2, 2).unwrap();
         let problem = Problem { model, loss: &Mse, data: &data, targets: data.targets() };
         accumulator.begin();
-        accumulator.add(&problem, RowIndex::Range { start: 0, len: 2 }, RowIndex::NONE);
+        accumulator.add(&problem, RowIndex::range(0, 2), RowIndex::NONE);
         accumulator.finish().gradient.clone()
     };
     assert_eq!(sums(&Linear::new(1, 1)), [-26.0, -16.0]);

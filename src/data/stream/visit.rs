@@ -147,8 +147,8 @@ impl<T: Scalar> RowSource<T> for RowStream<T> {
                 let buffer: Buffer<T> = buffer.map_err(Some)?;
                 let data = buffer.data.as_ref().expect("a buffer that was filled");
                 let rows = match pass.order {
-                    Order::File => RowIndex::Range { start: 0, len: data.rows() },
-                    Order::Shuffled { .. } => RowIndex::List(&buffer.order),
+                    Order::File => RowIndex::range(0, data.rows()),
+                    Order::Shuffled { .. } => RowIndex::list(&buffer.order),
                 };
                 let flow = f(data, rows).map_err(Some)?;
                 // Who does not listen any more has loaded the last rows.
