@@ -7,7 +7,10 @@ use gradus::data::{CsvOptions, Schema, SchemaOptions, Table, TargetRole};
 use gradus::model::Model;
 use gradus::optim::Momentum;
 use gradus::train::{BatchSize, NonFinite, TrainConfig, Trainer};
-use gradus::{Cause, CrossEntropy, Culprit, Dataset, Error, ErrorKind, Init, Linear, Mse, Result, Scalar, SgdConfig};
+use gradus::{
+    BinaryCrossEntropy, Cause, CrossEntropy, Culprit, Dataset, Error, ErrorKind, Huber, Init, Linear, Loss, Mse,
+    Result, Scalar, SgdConfig,
+};
 use ndarray::{Array2, array};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -256,15 +259,47 @@ fn a_decay_that_blows_the_parameters_up_between_looks_leaves_finite_ones() {
 
 #[test]
 fn an_update_that_is_found_to_have_overflowed_by_the_next_loss_is_named_and_taken_back() {
-    let data = Dataset::with_classes(array![[1.0_f32], [2.0], [-1.0], [3.0], [0.5]], vec![0, 1, 0, 1, 0]).unwrap();
-    let start = Linear::<f32>::new(1, 2).initialized(Init::Uniform { seed: 1 });
-    let mut model = start.clone();
-    // From 1 by way of 1e20 to what f32 cannot hold, within an epoch.
-    let mut sgd = SgdConfig::new(1.0).weight_decay(1e20).build().unwrap();
-    let config = TrainConfig { batch_size: BatchSize::Rows(1), ..one_step() };
-    let error = Trainer::new(config).unwrap().fit(&mut model, &CrossEntropy::new(), &mut sgd, &data).unwrap_err();
-    assert!(error.to_string().contains("the update of weight[0] overflows f32: learning rate 1"), "{error}");
-    assert_eq!(model.weight(), start.weight());
+    fn check(loss: &dyn Loss<f32>, data: &Dataset<f32>, outputs: usize, skipped: Option<u64>) {
+        let start = Linear::<f32>::new(1, outputs).initialized(Init::Uniform { seed: 1 });
+        let run = |non_finite| {
+            let mut model = start.clone();
+            // From 1 by way of 1e20 to what f32 cannot hold, within an epoch.
+            let mut sgd = SgdConfig::new(1.0).weight_decay(1e20).build().unwrap();
+            let config = TrainConfig { batch_size: BatchSize::Rows(1), non_finite, ..one_step() };
+            let result = Trainer::new(config).unwrap().fit(&mut model, loss, &mut sgd, data);
+            (result, model)
+        };
+        let (result, model) = run(NonFinite::Stop);
+        let error = result.unwrap_err();
+        let name = loss.name();
+        assert!(
+            error.to_string().contains("the update of weight[0] overflows f32: learning rate 1"),
+            "{name}: {error}"
+        );
+        assert!(matches!(error.kind(), ErrorKind::NonFinite { step: 2, epoch: 1, .. }), "{name}: {:?}", error.kind());
+        assert_eq!(model.weight(), start.weight());
+
+        // The second step's overflow takes the third batch with it; the fifth's is found at the end of the epoch.
+        let (result, model) = run(NonFinite::Skip);
+        assert_eq!(result.ok().map(|report| report.skipped_steps), skipped, "{name}");
+        assert!(model.parameters().iter().all(|p| p.values().iter().all(|value| value.is_finite())), "{name}");
+    }
+    let x = || array![[1.0_f32], [2.0], [-1.0], [3.0], [0.5]];
+    check(&CrossEntropy::new(), &Dataset::with_classes(x(), vec![0, 1, 0, 1, 0]).unwrap(), 2, Some(3));
+    let values = Dataset::with_values(x(), array![[0.0], [1.0], [0.0], [1.0], [0.0]]).unwrap();
+    check(&BinaryCrossEntropy::new(), &values, 1, Some(3));
+    // With a weight of 1e20 the fifth row costs as much: the run diverged, whatever was skipped.
+    check(&Huber::new(), &values, 1, None);
+}
+
+#[test]
+fn parameters_that_are_not_finite_from_the_start_are_no_updates_fault() {
+    let data = Dataset::with_values(array![[1.0], [2.0]], array![[1.0], [2.0]]).unwrap();
+    let mut model = Linear::from_parts(array![[f64::NAN]], None).unwrap();
+    let mut sgd = SgdConfig::new(0.1).build().unwrap();
+    let error = Trainer::new(one_step()).unwrap().fit(&mut model, &Mse, &mut sgd, &data).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NonFinite { step: 1, .. }), "{:?}", error.kind());
+    assert!(!error.to_string().contains("the update of"), "{error}");
 }
 
 #[test]

@@ -66,9 +66,13 @@ impl<T: Element> ColumnLoss<'_, T> {
                     place += count;
                 }
             }
-            for c in (1..CHAINS).rev() {
-                let chain = chains[c];
-                chains[c / 2].merge(chain);
+            let mut left = CHAINS;
+            while left > 1 {
+                left /= 2;
+                for c in 0..left {
+                    let chain = chains[c + left];
+                    chains[c].merge(chain);
+                }
             }
             let Chain { loss: value, derivative, product } = chains[0];
             let [value, derivative, product, _] = V::sums([value, derivative, product, V::splat(T::zero())]);

@@ -16,7 +16,6 @@ use super::rows::{FETCHED, Rows, prefetch};
 ///
 /// # Panics
 /// If the lengths do not fit each other.
-#[inline]
 pub fn linear_loss<T: Element>(
     rows: &Rows<'_, T>,
     [weight, bias]: [&[T]; 2],
@@ -166,6 +165,32 @@ mod tests {
         });
     }
 
+    #[test]
+    fn what_is_not_finite_shows() {
+        on_every_level(|| {
+            for width in [1, 3, 40] {
+                for bad in [f64::NAN, f64::INFINITY] {
+                    for place in [0, 17, 34] {
+                        let mut matrix = vec![0.5; 35 * width];
+                        matrix[place * width] = bad;
+                        let rows = Rows::new(&matrix, width, RowIndex::range(0, 35));
+                        for loss in [
+                            OutputLoss::SquaredError,
+                            OutputLoss::Huber { delta: 1.0 },
+                            OutputLoss::Logistic { pos_weight: 1.0 },
+                        ] {
+                            let mut gradient = vec![0.0; width];
+                            let targets = RowTargets::new(&[0.5; 35]);
+                            let weight = vec![1.0; width];
+                            let found = linear_loss(&rows, [&weight, &[]], targets, loss, [&mut gradient, &mut []]);
+                            assert!(!found.is_finite(), "{loss:?} of {bad} in row {place} of {width} columns: {found}");
+                        }
+                    }
+                }
+            }
+        });
+    }
+
     fn check<T: Element + std::fmt::Debug>(count: usize, width: usize, bias: bool, tolerance: f64) {
         let all = count + 7;
         let (matrix, weight): (Vec<T>, Vec<T>) = (numbers(all * width, 1), numbers(width, 2));
@@ -176,8 +201,8 @@ mod tests {
         for index in [RowIndex::list(&list), RowIndex::range(2, count)] {
             let logistic = OutputLoss::Logistic { pos_weight: T::from_f64(2.5) };
             let huber = OutputLoss::Huber { delta: T::from_f64(0.5) };
-            let cases = [(OutputLoss::SquaredError, false), (logistic, false), (huber, false), (logistic, true)];
-            for (loss, weighted) in cases {
+            let losses = [OutputLoss::SquaredError, huber, logistic];
+            for (loss, weighted) in losses.into_iter().flat_map(|loss| [(loss, false), (loss, true)]) {
                 let targets = RowTargets { values: &targets, weights: weighted.then_some(&weights[..]) };
                 let rows = Rows::new(&matrix, width, index);
                 let (mut outputs, mut gradient) = (vec![T::zero(); count], vec![T::zero(); count]);

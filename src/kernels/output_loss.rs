@@ -178,12 +178,8 @@ fn logistic<V: Lanes>(z: V, y: V, pos_weight: V) -> (V, V) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::test_levels::{close, numbers, on_every_level};
+    use crate::kernels::test_levels::{close, listed_and_in_line, numbers, on_every_level};
     use crate::kernels::{sigmoid, softplus};
-
-    fn indices(list: &[u32]) -> [RowIndex<'_>; 2] {
-        [RowIndex::list(list), RowIndex::range(3, list.len())]
-    }
 
     #[test]
     fn losses_of_one_output_are_those_of_their_formulas_on_every_level() {
@@ -216,7 +212,7 @@ mod tests {
                 OutputLoss::Logistic { pos_weight } => OutputLoss::Logistic { pos_weight: T::from_f64(pos_weight) },
             };
             for (rows, weights) in
-                indices(&list).into_iter().flat_map(|rows| [(rows, None), (rows, Some(&weights[..]))])
+                listed_and_in_line(&list).into_iter().flat_map(|rows| [(rows, None), (rows, Some(&weights[..]))])
             {
                 let targets = RowTargets { values: &values, weights };
                 let mut gradient = vec![T::nan(); count];

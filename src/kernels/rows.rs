@@ -5,10 +5,9 @@ use std::ops::Range;
 use super::lanes::GROUP;
 
 /// Which rows, in order: those of a range, or those of a list.
-///
-/// Not an enum: of one the compiler makes memory, written number by number and copied as a whole at each call, where
-/// processors then wait.
-#[derive(Debug, Clone, Copy)]
+// Numbers, not an enum, so that the compiler can keep them in registers: what is written to memory number by number and
+// copied from there as a whole makes the processor wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowIndex<'a> {
     list: Option<&'a [u32]>,
     /// The first row of a range.
@@ -30,9 +29,9 @@ impl<'a> RowIndex<'a> {
         RowIndex { list: Some(rows), start: 0, len: rows.len() }
     }
 
-    /// The rows' numbers, where they lie one after another.
-    pub(super) fn as_range(&self) -> Option<Range<usize>> {
-        if self.list.is_none() { Some(self.start..self.start + self.len) } else { None }
+    /// The rows' numbers, where they are a range.
+    pub fn as_range(&self) -> Option<Range<usize>> {
+        self.list.is_none().then_some(self.start..self.start + self.len)
     }
 
     /// How many rows.
@@ -84,11 +83,9 @@ impl<'a> RowIndex<'a> {
 
     /// What `all`, one for each row of a matrix, hold for the rows from a place on: as many as `room` is for, where they are
     /// gathered unless they lie together.
-    ///
-    /// # Panics
-    /// If there are not so many rows from there on.
     #[inline(always)]
     pub(super) fn gather<'b, T: Copy>(&self, place: usize, all: &'b [T], room: &'b mut [T]) -> &'b [T] {
+        debug_assert!(place + room.len() <= self.len, "so many rows from there on");
         let Some(list) = self.list else {
             return &all[self.start + place..self.start + place + room.len()];
         };

@@ -195,11 +195,7 @@ fn softmax_row<V: Lanes>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::test_levels::{close, numbers, on_every_level};
-
-    fn indices(list: &[u32]) -> [RowIndex<'_>; 2] {
-        [RowIndex::list(list), RowIndex::range(3, list.len())]
-    }
+    use crate::kernels::test_levels::{close, listed_and_in_line, numbers, on_every_level};
 
     #[test]
     fn softmax_minus_onehot_and_its_loss_on_every_level() {
@@ -223,7 +219,7 @@ mod tests {
         for (weights, class_weights) in [(None, None), (weights, None), (None, class_weights), (weights, class_weights)]
         {
             let labels = RowLabels { classes: &labels, weights, class_weights };
-            indices(&list).into_iter().for_each(|rows| several_rows(&logits, labels, rows, tolerance));
+            listed_and_in_line(&list).into_iter().for_each(|rows| several_rows(&logits, labels, rows, tolerance));
         }
     }
 

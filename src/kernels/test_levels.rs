@@ -4,6 +4,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use super::element::Element;
 use super::level::Level;
+use super::rows::RowIndex;
 
 /// The level is the process's: who changes it writes, who needs it to stay reads.
 static LEVEL: RwLock<()> = RwLock::new(());
@@ -44,4 +45,9 @@ pub(super) fn numbers<T: Element>(count: usize, seed: u64) -> Vec<T> {
 #[track_caller]
 pub(super) fn close(found: f64, expected: f64, tolerance: f64) {
     assert!((found - expected).abs() <= tolerance * expected.abs().max(1.0), "{found} and not {expected}");
+}
+
+/// Rows by a list, and as many that lie one after another.
+pub(super) fn listed_and_in_line(list: &[u32]) -> [RowIndex<'_>; 2] {
+    [RowIndex::list(list), RowIndex::range(3, list.len())]
 }

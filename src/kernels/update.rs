@@ -23,7 +23,6 @@ pub struct SgdUpdate<T> {
 }
 
 /// One SGD step, in PyTorch's order. `buffer` is as long as the others, or empty without momentum.
-#[inline]
 pub fn sgd_update<T: Element>(values: &mut [T], gradients: &[T], buffer: &mut [T], update: SgdUpdate<T>) {
     if values.len() <= FEW {
         return update.step(values, gradients, buffer);

@@ -216,9 +216,9 @@ pub trait Loss<T: Scalar>: Send + Sync {
         }
     }
 
-    /// What [`row`](Loss::row) computes for one output and a value, with the weight 1, as the kernels know it: rows are then
-    /// taken many at once, **without** calling `row` or `weighted_row`, so that a loss that changes those of another leaves
-    /// this as it is. Default: `None`, the kernels do not know it.
+    /// What [`row`](Loss::row) computes for one finite output and a value, with the weight 1, as the kernels know it: rows
+    /// are then taken many at once, **without** calling `row` or `weighted_row`, so that a loss that changes those of another
+    /// leaves this as it is. Default: `None`, the kernels do not know it.
     fn output_loss(&self) -> Option<OutputLoss<T>> {
         None
     }

@@ -142,13 +142,11 @@ pub fn accumulate<T: Scalar>(parameters: &mut [Parameter<T>], gradient: &[T]) ->
 ///
 /// # Errors
 /// [`Shape`](crate::ErrorKind::Shape) if the sum's length is not that of all parameters together.
-#[inline]
 pub fn replace_gradients<T: Scalar>(parameters: &mut [Parameter<T>], sum: &[T], divisor: T) -> Result<()> {
     each_part(parameters, sum, |parameter, own| parameter.replace_gradient(own, divisor))
 }
 
 /// Gives each parameter its part of a gradient of all.
-#[inline]
 fn each_part<T: Scalar>(
     parameters: &mut [Parameter<T>],
     gradient: &[T],

@@ -182,7 +182,7 @@ impl<T: Scalar> Sgd<T> {
         self.shapes = parameters.iter().map(|p| p.shape().to_vec()).collect();
     }
 
-    /// Whether this parameter takes part in the step, by its ledger and the policy.
+    /// Whether this parameter takes part in the step, by its ledger and the policy. Asked twice for each, so in line.
     #[inline(always)]
     fn admit(&self, parameter: &Parameter<T>) -> Result<bool> {
         if parameter.is_frozen() {
@@ -208,7 +208,7 @@ impl<T: Scalar> Sgd<T> {
         }
     }
 
-    /// `plain`, with the momentum of the settings.
+    /// `plain`, with the momentum of the settings. A function of its own, so that plain steps need no room for it.
     #[inline(never)]
     fn update_with_momentum(&mut self, index: usize, values: &mut [T], gradients: &[T], plain: SgdUpdate<T>) {
         let (momentum, dampening, nesterov) = match self.config.momentum {
@@ -220,12 +220,8 @@ impl<T: Scalar> Sgd<T> {
         // The first step sets the buffer to the gradient itself, whatever the dampening.
         let keep = if buffer.is_empty() { T::one() } else { T::from_f64(1.0 - dampening) };
         buffer.resize(values.len(), T::zero());
-        kernels::sgd_update(
-            values,
-            gradients,
-            buffer,
-            SgdUpdate { momentum: T::from_f64(momentum), keep, nesterov, ..plain },
-        );
+        let update = SgdUpdate { momentum: T::from_f64(momentum), keep, nesterov, ..plain };
+        kernels::sgd_update(values, gradients, buffer, update);
     }
 
     fn warn_if_stale(&mut self, index: usize, parameter: &Parameter<T>) {
@@ -255,7 +251,6 @@ impl<T: Scalar> Sgd<T> {
 }
 
 impl<T: Scalar> Optimizer<T> for Sgd<T> {
-    #[inline]
     fn step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64> {
         if self.steps == 0 {
             self.meet(parameters);

@@ -93,14 +93,29 @@ where
     }
 }
 
-/// What to say of an update that overflowed though its gradient had not. Found late, by a later gradient that
-/// is not finite, it goes without.
-pub(super) fn trace_update<T: Scalar>(parameters: &[Parameter<T>], element: (usize, usize), lr: f64) -> Verdict {
+/// When an update that overflowed was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// With its gradient still at hand.
+    AtOnce,
+    /// By a later batch, whose gradient has taken its place.
+    Late,
+}
+
+/// What to say of an update that overflowed though its gradient had not.
+pub(super) fn trace_update<T: Scalar>(
+    parameters: &[Parameter<T>],
+    element: (usize, usize),
+    lr: f64,
+    found: Found,
+) -> Verdict {
     let (name, index) = named_element(parameters, element);
-    let gradient = parameters[element.0].gradients()[element.1].as_f64();
     let mut culprit = blank(Cause::Diverged);
-    let told = if gradient.is_finite() { format!("gradient {gradient:e}, ") } else { String::new() };
-    let what = format!("the update of {name}[{index}] overflows {}: {told}learning rate {lr}", T::NAME);
+    let gradient = match found {
+        Found::AtOnce => format!("gradient {:e}, ", parameters[element.0].gradients()[element.1].as_f64()),
+        Found::Late => String::new(),
+    };
+    let what = format!("the update of {name}[{index}] overflows {}: {gradient}learning rate {lr}", T::NAME);
     culprit.parameter = Some((name, index));
     Verdict { culprit, what, help: "lower the learning rate, or leave it out to have it chosen".into() }
 }

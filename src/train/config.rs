@@ -37,7 +37,8 @@ pub enum NonFinite {
     /// End the run with an error. The default.
     #[default]
     Stop,
-    /// Leave the step out and go on.
+    /// Leave the step out and go on. Where an update has overflowed, finite parameters from before it come back, and
+    /// what was computed with the others is left out too.
     Skip,
 }
 

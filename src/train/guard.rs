@@ -8,14 +8,14 @@ use crate::scalar::Scalar;
 /// Rows between two looks at all parameters, while nothing is large.
 const ROWS: usize = 256;
 
-/// Watches the parameters. While they and updates are far from overflowing it looks at them once in a while, and where a run
-/// asks it to; once a parameter or an update is that long, or a first value that large, before and after every step.
+/// Watches the parameters. While they and updates are far from overflowing it looks at them once in a while, and at the end
+/// of each epoch; once a parameter or an update is that long, or a first value that large, before and after every step.
 pub(super) struct Guard<T> {
     /// Magnitudes beyond this are near enough to be watched: the fourth root of the largest number.
     near: f64,
     watching: bool,
     rows: usize,
-    /// The last values known to be finite.
+    /// Values known to be finite: those of the start, or the last since it watches.
     last: Vec<Vec<T>>,
 }
 
@@ -27,9 +27,9 @@ impl<T: Scalar> Guard<T> {
         Guard { near, watching, rows: 0, last: initial }
     }
 
-    /// Before an update whose squared length is of the order of `square`.
-    pub(super) fn before(&mut self, parameters: &[Parameter<T>], square: f64) {
-        self.watching |= square.is_nan() || square > self.near * self.near;
+    /// Before an update whose length has a square of the order of `squared_length`.
+    pub(super) fn before(&mut self, parameters: &[Parameter<T>], squared_length: f64) {
+        self.watching |= squared_length.is_nan() || squared_length > self.near * self.near;
         if self.watching {
             for (last, parameter) in self.last.iter_mut().zip(parameters) {
                 last.copy_from_slice(parameter.values());

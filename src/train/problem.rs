@@ -27,6 +27,7 @@ impl<T: Copy, M: ?Sized, L: ?Sized> Clone for Problem<'_, '_, T, M, L> {
 
 impl<T: Copy, M: ?Sized, L: ?Sized> Copy for Problem<'_, '_, T, M, L> {}
 
+// What gets rows is in line, so that which rows they are need not be copied through memory.
 impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M, L> {
     #[inline(always)]
     fn rows<'b>(&'b self, index: RowIndex<'b>, ahead: RowIndex<'b>) -> Rows<'b, T> {
@@ -74,7 +75,7 @@ impl<T: Scalar> Scratch<T> {
     }
 
     /// Writes the gradient of rows over `gradient`, that of all parameters one after another, and returns their loss. Asks
-    /// memory for the rows ahead.
+    /// memory for the rows ahead. In line as are `Problem`'s.
     #[inline(always)]
     pub fn sum_rows<M, L>(
         &mut self,

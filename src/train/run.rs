@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::blame::{FailedStep, Verdict, trace, trace_update};
+use super::blame::{FailedStep, Found, Verdict, trace, trace_update};
 use super::config::{NonFinite, TrainConfig};
 use super::curvature::Curvature;
 use super::event::{EpochEvent, Observer, StepEvent, StopReason};
@@ -163,10 +163,8 @@ where
             let order = if shuffled { Order::Shuffled { seed: self.config.seed, epoch } } else { Order::File };
             self.watched = self.is_watched();
             let sums = self.one_epoch(source, order)?;
-            // Between epochs of one step the guard keeps its own pace, unless the parameters are read there.
-            let read = sums.is_none() || self.validation.is_some() || stopping.watches_loss();
-            if read || !self.one_step_an_epoch() {
-                self.look_at_parameters()?;
+            if let Some(element) = self.guard.look(self.model.parameters_mut()) {
+                self.update_overflowed(element, Found::AtOnce)?;
             }
             let Some(sums) = sums else {
                 // As it stands: the best parameters are for a run that was let go on.
@@ -196,7 +194,6 @@ where
                 break;
             }
         }
-        self.look_at_parameters()?;
         let best_epoch = stopping.restore_best(self.model.parameters_mut());
         Ok(Outcome { reason, best_epoch })
     }
@@ -296,21 +293,23 @@ where
             self.near_optimum = self.is_near_optimum(loss);
         }
         self.config.clip.apply(self.model.parameters_mut());
-        let clipped =
-            if let Clip::Value(_) = self.config.clip { Some(grad_norm(self.model.parameters())) } else { None };
+        let clipped_norm = match self.config.clip {
+            Clip::Value(_) => Some(grad_norm(self.model.parameters())),
+            _ => None,
+        };
         let lr = self.config.schedule.lr(self.base_lr, self.optimizer.steps());
         self.optimizer.set_lr(lr);
         self.guard.before(self.model.parameters(), lr * lr * squared_norm);
         let step = self.optimizer.step(self.model.parameters_mut())?;
         if let Some(element) = self.guard.after(self.model.parameters_mut(), batch.samples) {
-            return self.update_overflowed(element);
+            return self.update_overflowed(element, Found::AtOnce);
         }
         let norm = squared_norm.sqrt();
         epoch.loss += loss_sum;
         epoch.weight += weight;
         epoch.grad_norm = norm;
         let event = StepEvent { step, epoch: self.epoch, loss, grad_norm: norm, lr, samples: batch.samples };
-        self.watch_step(&event, clipped.unwrap_or(norm));
+        self.watch_step(&event, clipped_norm.unwrap_or(norm));
         self.observer.step(&event)
     }
 
@@ -328,11 +327,14 @@ where
 
     /// A loss or gradient that is not finite: nothing of it reaches the parameters.
     fn non_finite(&mut self, batch: &Batch<'_, T>, loss: f64) -> Result<()> {
-        if let Some(element) = self.guard.look(self.model.parameters_mut()) {
-            // An earlier update is the cause.
-            let result = self.update_overflowed(element);
+        if self.optimizer.steps() > self.steps_before
+            && let Some(element) = self.guard.look(self.model.parameters_mut())
+        {
+            // An earlier update is the cause. This batch is left out with it: it met parameters that are no more.
             discard_grad(self.model.parameters_mut());
-            return result;
+            self.update_overflowed(element, Found::Late)?;
+            self.skipped_steps += 1;
+            return Ok(());
         }
         let grown = self.last_loss.zip(self.first_loss).is_some_and(|(last, first)| last > DIVERGED * first);
         let step = FailedStep { rows: batch.rows, loss, grown };
@@ -341,17 +343,9 @@ where
         self.leave_out(self.optimizer.steps() + 1, verdict)
     }
 
-    /// Takes the last updates back if they overflowed.
-    fn look_at_parameters(&mut self) -> Result<()> {
-        match self.guard.look(self.model.parameters_mut()) {
-            Some(element) => self.update_overflowed(element),
-            None => Ok(()),
-        }
-    }
-
     /// An update that overflowed: the guard has put the last finite values back.
-    fn update_overflowed(&mut self, element: (usize, usize)) -> Result<()> {
-        let verdict = trace_update(self.model.parameters(), element, self.optimizer.lr());
+    fn update_overflowed(&mut self, element: (usize, usize), found: Found) -> Result<()> {
+        let verdict = trace_update(self.model.parameters(), element, self.optimizer.lr(), found);
         self.leave_out(self.optimizer.steps(), verdict)
     }
 

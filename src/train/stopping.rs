@@ -10,6 +10,7 @@ pub(super) struct Stopping<T> {
     patience_from: usize,
     tolerance: f64,
     plateau: Option<Plateau>,
+    /// Epochs so far.
     epochs: usize,
     /// The objective of every epoch so far, where tolerance or plateau ask for it.
     objectives: Vec<f64>,

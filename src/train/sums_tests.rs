@@ -1,6 +1,6 @@
 use super::*;
 use crate::kernels::test_levels::at_one_level;
-use crate::loss::{BinaryCrossEntropy, CrossEntropy, Mse};
+use crate::loss::{BinaryCrossEntropy, CrossEntropy, Huber, Mse};
 use crate::model::{Init, Linear};
 use ndarray::Array2;
 
@@ -155,19 +155,23 @@ fn one_row_is_a_batch_too() {
     assert_eq!((sums.gradient.as_slice(), sums.value.loss, sums.value.weight), (&[-30.0, -10.0][..], 25.0, 1.0));
 }
 
-/// One output, no weights: forward, loss and backward in one pass.
+/// One output: forward, loss and backward in one pass.
 #[test]
 fn one_output_has_the_sums_of_row_after_row_and_the_same_bits_on_any_threads() {
     let _level = at_one_level();
-    let losses: [Box<dyn Loss<f64>>; 2] = [Box::new(Mse), Box::new(BinaryCrossEntropy::with_pos_weight(2.5).unwrap())];
-    for loss in &losses {
+    let logistic = BinaryCrossEntropy::with_pos_weight(2.5).unwrap();
+    let losses: [&dyn Loss<f64>; 3] = [&Mse, &Huber::with_delta(0.3).unwrap(), &logistic];
+    for (loss, weighted) in losses.into_iter().flat_map(|loss| [(loss, false), (loss, true)]) {
         for (rows, features) in [(1, 1), (1000, 1), (65, 3), (2000, 30), (700, 300)] {
             let x = data(rows, features).features().to_owned();
             let y = Array2::from_shape_fn((rows, 1), |(i, _)| (i % 5) as f64 / 4.0);
-            let data = Dataset::with_values(x, y).unwrap();
+            let mut data = Dataset::with_values(x, y).unwrap();
+            if weighted {
+                data = data.weighted((0..rows).map(|i| (i % 4) as f64 / 2.0 + 0.5).collect()).unwrap();
+            }
             let model = Linear::new(features, 1).initialized(Init::Uniform { seed: 1 });
             let targets = data.targets();
-            let problem = Problem { model: &model, loss: &**loss, data: &data, targets };
+            let problem = Problem { model: &model, loss, data: &data, targets };
             let order: Vec<u32> = (0..3).flat_map(|start| (start..rows as u32).step_by(3)).collect();
             for index in [RowIndex::list(&order), RowIndex::range(0, rows)] {
                 let sums = |threads| {
@@ -191,7 +195,7 @@ fn one_output_has_the_sums_of_row_after_row_and_the_same_bits_on_any_threads() {
                 }
                 let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * expected.value.weight;
                 assert!(one.gradient.iter().zip(&expected.gradient).all(|(a, b)| close(*a, *b)));
-                assert!(close(one.value.loss, expected.value.loss) && one.value.weight == expected.value.weight);
+                assert!(close(one.value.loss, expected.value.loss) && close(one.value.weight, expected.value.weight));
             }
         }
     }

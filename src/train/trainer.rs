@@ -74,7 +74,7 @@ impl<'a, T: Scalar> Trainer<'a, T> {
     ///
     /// # Errors
     /// If shapes do not fit; [`NonFinite`](crate::ErrorKind::NonFinite) or [`Diverged`](crate::ErrorKind::Diverged) if the run
-    /// diverged, `model` then holding the last finite parameters; whatever the observer returns.
+    /// diverged, `model` then holding finite parameters from before; whatever the observer returns.
     pub fn fit<M, L, O>(self, model: &mut M, loss: &L, optimizer: &mut O, data: &Dataset<T>) -> Result<Report>
     where
         M: Model<T> + ?Sized,
