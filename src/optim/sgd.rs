@@ -211,10 +211,11 @@ impl<T: Scalar> Sgd<T> {
     /// `plain`, with the momentum of the settings. A function of its own, so that plain steps need no room for it.
     #[inline(never)]
     fn update_with_momentum(&mut self, index: usize, values: &mut [T], gradients: &[T], plain: SgdUpdate<T>) {
-        let (momentum, dampening, nesterov) = match self.config.momentum {
-            Momentum::None => (0.0, 0.0, false),
-            Momentum::Classic { momentum, dampening } => (momentum, dampening, false),
-            Momentum::Nesterov { momentum } => (momentum, 0.0, true),
+        let momentum = self.config.momentum.factor();
+        let (dampening, nesterov) = match self.config.momentum {
+            Momentum::Classic { dampening, .. } => (dampening, false),
+            Momentum::None => (0.0, false),
+            Momentum::Nesterov { .. } => (0.0, true),
         };
         let buffer = &mut self.buffers[index];
         // The first step sets the buffer to the gradient itself, whatever the dampening.

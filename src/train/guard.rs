@@ -37,7 +37,7 @@ impl<T: Scalar> Guard<T> {
         }
     }
 
-    /// After an update over `rows` rows: puts the last finite values back if one is not, and says which: the parameter,
+    /// After an update over `rows` rows: puts finite values back if one is not, and says which: the parameter,
     /// and the index in it.
     pub(super) fn after(&mut self, parameters: &mut [Parameter<T>], rows: usize) -> Option<(usize, usize)> {
         self.rows += rows;

@@ -343,7 +343,7 @@ where
         self.leave_out(self.optimizer.steps() + 1, verdict)
     }
 
-    /// An update that overflowed: the guard has put the last finite values back.
+    /// An update that overflowed: the guard has put finite values back.
     fn update_overflowed(&mut self, element: (usize, usize), found: Found) -> Result<()> {
         let verdict = trace_update(self.model.parameters(), element, self.optimizer.lr(), found);
         self.leave_out(self.optimizer.steps(), verdict)
