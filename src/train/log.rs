@@ -49,6 +49,7 @@ pub struct RunLog {
     steps: Vec<StepRow>,
     /// Room for lines.
     lines: Vec<u8>,
+    ending: StepEnding,
     /// When the epoch under way began.
     epoch_began: Instant,
 }
@@ -124,6 +125,7 @@ impl RunLog {
             sink: Some(sink),
             steps: Vec::with_capacity(STEPS_AT_ONCE),
             lines: Vec::new(),
+            ending: StepEnding::default(),
             epoch_began: Instant::now(),
         })
     }
@@ -143,7 +145,7 @@ impl RunLog {
         let written = match &mut self.sink {
             Some(Sink::Json(file)) => {
                 self.lines.clear();
-                let pushed = steps.try_for_each(|step| push_step(&mut self.lines, &step));
+                let pushed = steps.try_for_each(|step| push_step(&mut self.lines, &step, &mut self.ending));
                 pushed.and_then(|()| file.write_all(&self.lines))
             }
             Some(Sink::Csv(writer)) => steps.try_for_each(|step| writer.serialize(step)).map_err(Into::into),
@@ -161,7 +163,7 @@ fn push_line(lines: &mut Vec<u8>, line: &Line<'_>) -> io::Result<()> {
 
 /// The line of a step. The names stand here as they are: to look for what is to be escaped in them takes nearly as long
 /// as all of the numbers, and there is a line for every few microseconds.
-fn push_step(lines: &mut Vec<u8>, row: &StepRow) -> io::Result<()> {
+fn push_step(lines: &mut Vec<u8>, row: &StepRow, ending: &mut StepEnding) -> io::Result<()> {
     let StepRow { step, epoch, loss, grad_norm, lr, samples } = row;
     lines.extend_from_slice(br#"{"kind":"step","step":"#);
     serde_json::to_writer(&mut *lines, step)?;
@@ -171,12 +173,31 @@ fn push_step(lines: &mut Vec<u8>, row: &StepRow) -> io::Result<()> {
     serde_json::to_writer(&mut *lines, loss)?;
     lines.extend_from_slice(br#","grad_norm":"#);
     serde_json::to_writer(&mut *lines, grad_norm)?;
-    lines.extend_from_slice(br#","lr":"#);
-    serde_json::to_writer(&mut *lines, lr)?;
-    lines.extend_from_slice(br#","samples":"#);
-    serde_json::to_writer(&mut *lines, samples)?;
-    lines.extend_from_slice(b"}\n");
+    lines.extend_from_slice(ending.of(*lr, *samples)?);
     Ok(())
+}
+
+/// The end of a step's line, which most steps have in common with the one before: numbers take the longest to write.
+#[derive(Default)]
+struct StepEnding {
+    /// The learning rate and the samples of `text`.
+    of: Option<(f64, usize)>,
+    text: Vec<u8>,
+}
+
+impl StepEnding {
+    fn of(&mut self, lr: f64, samples: usize) -> io::Result<&[u8]> {
+        if self.of != Some((lr, samples)) {
+            self.text.clear();
+            self.text.extend_from_slice(br#","lr":"#);
+            serde_json::to_writer(&mut self.text, &lr)?;
+            self.text.extend_from_slice(br#","samples":"#);
+            serde_json::to_writer(&mut self.text, &samples)?;
+            self.text.extend_from_slice(b"}\n");
+            self.of = Some((lr, samples));
+        }
+        Ok(&self.text)
+    }
 }
 
 /// What is written to as it is, a pipe say, gets the last steps of a run that an error ended, too.
@@ -289,14 +310,19 @@ mod tests {
         assert_eq!(log, "step,epoch,loss,grad_norm,lr,samples\n1,1,0.30000000000000004,1e-300,0.1,3\n");
     }
 
+    /// A rate that stays for some steps, and a batch that is smaller now and then.
+    fn lr_and_samples(step: u64) -> (f64, usize) {
+        (1.0 / (1 + step / 10) as f64, if step.is_multiple_of(7) { 2 } else { 3 })
+    }
+
     /// Of a run of so many steps, with an epoch after each hundred.
     fn long_log(steps: u64, format: LogFormat) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let mut log = RunLog::create(&path, format, LogHeader::default()).unwrap();
         for step in 1..=steps {
-            let lr = 1.0 / step as f64;
-            log.step(&StepEvent { step, epoch: 1, loss: f64::NAN, grad_norm: -0.0, lr, samples: 3 }).unwrap();
+            let (lr, samples) = lr_and_samples(step);
+            log.step(&StepEvent { step, epoch: 1, loss: f64::NAN, grad_norm: -0.0, lr, samples }).unwrap();
             if step % 100 == 0 {
                 let epoch = EpochEvent { epoch: 1, loss: 0.3, valid_loss: None, grad_norm: 0.0, samples: 3 };
                 log.epoch(&epoch).unwrap();
@@ -320,9 +346,10 @@ mod tests {
             let logged: Vec<_> = lines.iter().filter(|line| line["kind"] == "step").collect();
             assert_eq!((logged.len() as u64, kinds.last()), (steps, Some(&"end")));
             for (step, line) in (1..).zip(logged) {
+                let (lr, samples) = lr_and_samples(step);
                 let expected = serde_json::json!({
-                    "kind": "step", "step": step, "epoch": 1, "loss": null, "grad_norm": -0.0, "lr": 1.0 / step as f64,
-                    "samples": 3
+                    "kind": "step", "step": step, "epoch": 1, "loss": null, "grad_norm": -0.0, "lr": lr,
+                    "samples": samples
                 });
                 assert_eq!(*line, expected);
             }
