@@ -3,7 +3,7 @@
 use super::element::Element;
 use super::lanes::{GROUP, Lanes, last_touched, load_of_row, store};
 use super::level::Kernel;
-use super::rows::{FETCHED, Rows, per_line, prefetch_to};
+use super::rows::{FETCHED, Need, Rows, per_line, prefetch};
 use super::vector::{dot_lanes, sum_lanes};
 
 /// Adds each row's gradient to `weight_gradient`, `[outputs, width]`, and to `bias_gradient`, `[outputs]` or empty.
@@ -99,6 +99,7 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
             let block = Block {
                 inputs: &inputs[..count],
                 next: &next[..count],
+                need: Need::Soon,
                 width,
                 output_gradient: &self.output_gradient[place * self.each..(place + count) * self.each],
                 each: self.each,
@@ -133,6 +134,8 @@ pub(super) struct Block<'a, T> {
     pub inputs: &'a [*const T],
     /// Where the row begins that is to be fetched from memory meanwhile.
     pub next: &'a [*const T],
+    /// For what.
+    pub need: Need,
     pub width: usize,
     /// `[rows, each]`.
     pub output_gradient: &'a [T],
@@ -227,7 +230,7 @@ impl<T: Element> Block<'_, T> {
         let rows = self.inputs.iter().zip(self.next).zip(self.output_gradient.chunks_exact(self.each));
         for (r, ((&input, next), gradients)) in rows.enumerate() {
             if first == 0 && r % GROUP >= FETCHED {
-                fetch::<V, false>(*next, column, VECTORS, self.width);
+                fetch::<V>(*next, self.need, column, VECTORS, self.width);
             }
             let mut x = [V::splat(T::zero()); VECTORS];
             // SAFETY: as above.
@@ -246,22 +249,16 @@ impl<T: Element> Block<'_, T> {
     }
 }
 
-/// Asks for the lines of a strip of a row, and for the end of the row, which may lie on a line of its own: to the nearest
-/// cache or the next, as [`prefetch_to`].
+/// Asks for the lines of a strip of a row, and for the end of the row, which may lie on a line of its own.
 #[inline(always)]
-pub(super) fn fetch<V: Lanes, const NEAREST: bool>(
-    row: *const V::Element,
-    column: usize,
-    vectors: usize,
-    width: usize,
-) {
+pub(super) fn fetch<V: Lanes>(row: *const V::Element, need: Need, column: usize, vectors: usize, width: usize) {
     for column in (column..).step_by(V::LANES).take(vectors) {
         if column.is_multiple_of(per_line::<V::Element>()) {
-            prefetch_to::<NEAREST, _>(row.wrapping_add(column));
+            prefetch(row.wrapping_add(column), need);
         }
     }
     if column + vectors * V::LANES >= width {
-        prefetch_to::<NEAREST, _>(row.wrapping_add(last_touched::<V>(width)));
+        prefetch(row.wrapping_add(last_touched::<V>(width)), need);
     }
 }
 

@@ -5,7 +5,7 @@ use num_traits::Zero;
 use super::element::Element;
 use super::lanes::{GROUP, Lanes, last_touched, load, load_of_row, store};
 use super::level::Kernel;
-use super::rows::{FETCHED, Rows, per_line, prefetch};
+use super::rows::{FETCHED, Need, Rows, per_line, prefetch};
 
 /// Writes `weight row + bias` of each row over `outputs`, `[rows, outputs]`. `weight` is `[outputs, width]`, `bias`
 /// `[outputs]` or empty.
@@ -84,12 +84,12 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
                 // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and from `weight` on there are those of `left` outputs.
                 first += unsafe {
                     match left {
-                        5.. if V::REGISTERS >= 32 => write(&tile::<V, 5>(&inputs, fetch, weight, width)),
-                        1 => write(&tile::<V, 1>(&inputs, fetch, weight, width)),
-                        2 => write(&tile::<V, 2>(&inputs, fetch, weight, width)),
-                        4 if V::REGISTERS >= 32 => write(&tile::<V, 4>(&inputs, fetch, weight, width)),
-                        _ if V::REGISTERS >= 32 => write(&tile::<V, 3>(&inputs, fetch, weight, width)),
-                        _ => write(&tile::<V, 2>(&inputs, fetch, weight, width)),
+                        5.. if V::REGISTERS >= 32 => write(&tile::<V, 5>(&inputs, fetch, Need::Soon, weight, width)),
+                        1 => write(&tile::<V, 1>(&inputs, fetch, Need::Soon, weight, width)),
+                        2 => write(&tile::<V, 2>(&inputs, fetch, Need::Soon, weight, width)),
+                        4 if V::REGISTERS >= 32 => write(&tile::<V, 4>(&inputs, fetch, Need::Soon, weight, width)),
+                        _ if V::REGISTERS >= 32 => write(&tile::<V, 3>(&inputs, fetch, Need::Soon, weight, width)),
+                        _ => write(&tile::<V, 2>(&inputs, fetch, Need::Soon, weight, width)),
                     }
                 };
             }
@@ -108,6 +108,7 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
 pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
     inputs: &[*const V::Element; GROUP],
     fetch: &[*const V::Element],
+    need: Need,
     weight: *const V::Element,
     width: usize,
 ) -> [[V::Element; GROUP]; OUTPUTS] {
@@ -116,17 +117,17 @@ pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
     let mut column = 0;
     while column < whole {
         if column.is_multiple_of(per_line::<V::Element>()) {
-            fetch.iter().for_each(|row| prefetch(row.wrapping_add(column)));
+            fetch.iter().for_each(|row| prefetch(row.wrapping_add(column), need));
         }
         // SAFETY: `column + LANES` is at most `width`.
         unsafe { add_products(&mut sums, inputs, weight, width, column, V::LANES) };
         column += V::LANES;
     }
     if column < width && column.is_multiple_of(per_line::<V::Element>()) {
-        fetch.iter().for_each(|row| prefetch(row.wrapping_add(column)));
+        fetch.iter().for_each(|row| prefetch(row.wrapping_add(column), need));
     }
     // The end may lie on a line of its own.
-    fetch.iter().for_each(|row| prefetch(row.wrapping_add(last_touched::<V>(width))));
+    fetch.iter().for_each(|row| prefetch(row.wrapping_add(last_touched::<V>(width)), need));
     if column < width {
         // SAFETY: as many numbers are left of each row.
         unsafe { add_products(&mut sums, inputs, weight, width, column, width - column) };

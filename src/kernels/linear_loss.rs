@@ -9,7 +9,7 @@ use super::lanes::{GROUP, Lanes};
 use super::level::Kernel;
 use super::linear_squared_error::LinearSquaredError;
 use super::output_loss::{OutputLoss, Pairs, RowTargets};
-use super::rows::{FETCHED, Rows, prefetch};
+use super::rows::{FETCHED, Need, Rows, prefetch};
 
 /// The sum of the losses of rows of one output `weight row + bias`. Writes its gradient over `weight_gradient`, `[width]`,
 /// and `bias_gradient`, `[1]` or empty as is `bias`. `weight` is `[width]`; `targets` holds those of all rows of the matrix.
@@ -81,9 +81,21 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
 
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) -> f64 {
+        let row_bytes = self.rows.width() * size_of::<T>();
+        let block = (BLOCK_BYTES / row_bytes.max(1)).clamp(FEWEST_ROWS, MOST_ROWS) / GROUP * GROUP;
+        // A block that the nearest cache has no room for waits in the next.
+        if block * row_bytes <= BLOCK_BYTES { self.sum::<V, true>(block) } else { self.sum::<V, false>(block) }
+    }
+}
+
+impl<T: Element> LinearLoss<'_, T> {
+    /// The sum of the losses, of `block` rows at a time, which are read `ONCE` from memory or further in.
+    #[inline(always)]
+    fn sum<V: Lanes<Element = T>, const ONCE: bool>(self, block: usize) -> f64 {
         let (rows, width) = (self.rows, self.rows.width());
-        let block = (BLOCK_BYTES / (width * size_of::<T>()).max(1)).clamp(FEWEST_ROWS, MOST_ROWS) / GROUP * GROUP;
-        let ahead_rows = rows.distance_ahead().max(block.min(rows.len()));
+        // Known to the compiler: the loops that fetch do not ask for each line.
+        let need = if ONCE { Need::Once } else { Need::Soon };
+        let ahead_rows = rows.distance_ahead(need).max(block.min(rows.len()));
         let bias = self.bias.first().copied().unwrap_or(T::zero());
         let mut outputs = [T::zero(); MOST_ROWS];
         let mut gradient = [T::zero(); MOST_ROWS];
@@ -100,9 +112,9 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
             rows.rows_ahead(place, ahead_rows, &mut ahead[..count]);
             for (next, &row) in next.iter_mut().zip(&ahead[..count]) {
                 *next = rows.address(row);
-                prefetch(self.targets.values.as_ptr().wrapping_add(row));
+                prefetch(self.targets.values.as_ptr().wrapping_add(row), Need::Soon);
                 if let Some(weights) = self.targets.weights {
-                    prefetch(weights.as_ptr().wrapping_add(row));
+                    prefetch(weights.as_ptr().wrapping_add(row), Need::Soon);
                 }
             }
             for first in (0..count).step_by(GROUP) {
@@ -111,7 +123,7 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
                 let group: [_; GROUP] = std::array::from_fn(|r| inputs[at(r)]);
                 let fetch: [_; FETCHED] = std::array::from_fn(|r| next[at(r)]);
                 // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and `linear_loss` the weight's.
-                let [sums] = unsafe { tile::<V, 1>(&group, &fetch, self.weight.as_ptr(), width) };
+                let [sums] = unsafe { tile::<V, 1>(&group, &fetch, need, self.weight.as_ptr(), width) };
                 for (output, sum) in outputs[first..].iter_mut().zip(sums) {
                     *output = sum + bias;
                 }
@@ -127,6 +139,7 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
             let block = Block {
                 inputs: &inputs[..count],
                 next: &next[..count],
+                need,
                 width,
                 output_gradient: &gradient[..count],
                 each: 1,

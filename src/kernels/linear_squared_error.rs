@@ -8,7 +8,7 @@ use super::element::Element;
 use super::lanes::Lanes;
 use super::level::Kernel;
 use super::output_loss::OutputLoss;
-use super::rows::{Rows, prefetch};
+use super::rows::{Need, Rows, prefetch};
 
 /// A linear layer of one output, rows, and their targets. Runs to nothing where registers are too few, or where other ways
 /// are faster: several shorter rows go together, and longer ones have no room.
@@ -113,7 +113,7 @@ impl<T: Element, V: Lanes<Element = T>, const VECTORS: usize> Layer<T, V, VECTOR
             let count = (rows.len() - place).min(BLOCK);
             rows.addresses(place, &mut inputs[..count]);
             let targets_of_rows = rows.index().gather(place, targets, &mut of_rows[..count]);
-            rows.rows_ahead(place, rows.distance_ahead(), &mut ahead[..count]);
+            rows.rows_ahead(place, rows.distance_ahead(Need::Once), &mut ahead[..count]);
             let block = Block {
                 rows,
                 targets_of_all: targets,
@@ -182,10 +182,10 @@ impl<T: Element> Block<'_, T> {
     fn fetch<V: Lanes<Element = T>>(&self, place: usize, vectors: usize) {
         let width = self.rows.width();
         let ahead = self.ahead[place];
-        prefetch(self.targets_of_all.as_ptr().wrapping_add(ahead));
-        fetch::<V, false>(self.rows.address(ahead), 0, vectors, width);
+        prefetch(self.targets_of_all.as_ptr().wrapping_add(ahead), Need::Soon);
+        fetch::<V>(self.rows.address(ahead), Need::Once, 0, vectors, width);
         if let Some(&soon) = self.inputs.get(place + NEAR) {
-            fetch::<V, true>(soon, 0, vectors, width);
+            fetch::<V>(soon, Need::Now, 0, vectors, width);
         }
     }
 }

@@ -191,9 +191,13 @@ impl<'a, T> Rows<'a, T> {
     /// Rows between one that is read and one that is best fetched from memory meanwhile: more would leave the cache again
     /// before they are read.
     #[inline(always)]
-    pub(super) fn distance_ahead(&self) -> usize {
-        const AHEAD_BYTES: usize = 256 * 1024;
-        self.len().min(AHEAD_BYTES / (self.width * size_of::<T>()).max(1))
+    pub(super) fn distance_ahead(&self, need: Need) -> usize {
+        let bytes = match need {
+            // Some processors keep what is read once in the nearest cache alone.
+            Need::Now | Need::Once => 8 * 1024,
+            Need::Soon => 256 * 1024,
+        };
+        self.len().min(bytes / (self.width * size_of::<T>()).max(1))
     }
 
     /// The rows that will be read `distance` rows after those from a place on, here or among those ahead; the row at the
@@ -240,25 +244,35 @@ pub(super) const fn per_line<T>() -> usize {
 /// kept busy all the time.
 pub(super) const FETCHED: usize = GROUP / 2;
 
-/// Asks for the line of a number to be fetched from memory, near to the processor but not nearest: it will be needed soon,
-/// not at once.
-#[inline(always)]
-pub(super) fn prefetch<T>(number: *const T) {
-    prefetch_to::<false, T>(number);
+/// How soon, and how often, a line that is fetched will be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Need {
+    /// Very soon: it is wanted in the nearest cache.
+    Now,
+    /// Soon, and again later: in the next cache.
+    Soon,
+    /// Soon, and then no more: nothing that lies in the caches further out should make room for it.
+    Once,
 }
 
-/// Asks for the line of a number to be fetched: to the nearest cache if it will be needed very soon, else to the next.
+/// Asks for the line of a number to be fetched from memory.
 #[inline(always)]
-pub(super) fn prefetch_to<const NEAREST: bool, T>(number: *const T) {
+pub(super) fn prefetch<T>(number: *const T, need: Need) {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        use std::arch::x86_64::{_MM_HINT_NTA, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
         let number = number.cast();
         // SAFETY: a prefetch reads nothing, whatever the address.
-        unsafe { if NEAREST { _mm_prefetch::<_MM_HINT_T0>(number) } else { _mm_prefetch::<_MM_HINT_T1>(number) } };
+        unsafe {
+            match need {
+                Need::Now => _mm_prefetch::<_MM_HINT_T0>(number),
+                Need::Soon => _mm_prefetch::<_MM_HINT_T1>(number),
+                Need::Once => _mm_prefetch::<_MM_HINT_NTA>(number),
+            }
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = number;
+    let _ = (number, need);
 }
 
 #[cfg(test)]
