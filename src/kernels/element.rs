@@ -17,7 +17,7 @@ use super::level::run;
 use super::linear_loss::LinearLoss;
 use super::linear_squared_error::LinearSquaredError;
 use super::output_loss::SumOutputLoss;
-use super::softmax_loss::SoftmaxCrossEntropy;
+use super::softmax_loss::{LossSum, SoftmaxCrossEntropy};
 use super::update::SgdStep;
 use super::vector::{Add, AddScaled, Dot, Quotient};
 
@@ -54,7 +54,7 @@ kernels! {
     run_column_loss: ColumnLoss -> f64;
     run_linear_squared_error: LinearSquaredError -> Option<f64>;
     run_output_losses: SumOutputLoss -> f64;
-    run_softmax_cross_entropy: SoftmaxCrossEntropy -> (f64, f64);
+    run_softmax_cross_entropy: SoftmaxCrossEntropy -> LossSum;
     run_dot: Dot -> Self;
     run_add: Add -> ();
     run_add_scaled: AddScaled -> ();

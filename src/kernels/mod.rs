@@ -23,6 +23,7 @@ mod processor;
 mod rows;
 mod softmax;
 mod softmax_loss;
+mod softmax_piece;
 #[cfg(target_arch = "x86_64")]
 mod sums_x86;
 mod team;
@@ -43,7 +44,7 @@ pub use output_loss::{OutputLoss, RowTargets, output_loss};
 pub(crate) use pages::{Reserve, aligned_zeros};
 pub use rows::{RowIndex, Rows};
 pub use softmax::{log_sum_exp, sigmoid, softmax, softplus};
-pub use softmax_loss::{RowLabels, softmax_cross_entropy};
+pub use softmax_loss::{LossSum, RowLabels, softmax_cross_entropy};
 pub use team::Team;
 pub use update::{SgdUpdate, clamp, sgd_update};
 pub use vector::{add, add_scaled, divide, dot, quotient, scale, sum_of_squared_sums, sum_of_squares};

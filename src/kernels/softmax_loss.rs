@@ -1,12 +1,15 @@
 //! Softmax cross-entropy of many rows at once, each with its gradient.
 
+use std::ops::{Add, AddAssign};
+
 use num_traits::{Float, Zero};
 
 use super::element::Element;
-use super::exponential::{exp, ln_1p};
-use super::lanes::{Lanes, MOST_LANES};
+use super::exponential::exp;
+use super::lanes::Lanes;
 use super::level::Kernel;
 use super::rows::RowIndex;
+use super::softmax_piece::Piece;
 
 /// A class for each row of a matrix, and what each row counts: its own weight times that of its class.
 #[derive(Debug, Clone, Copy)]
@@ -27,10 +30,33 @@ impl<'a, T: Element> RowLabels<'a, T> {
 
     /// The class of a row, and what it counts.
     #[inline(always)]
-    fn at(&self, row: usize) -> (usize, T) {
+    pub(super) fn at(&self, row: usize) -> (usize, T) {
         let class = self.classes[row];
         let of_class = self.class_weights.map_or(T::one(), |weights| T::from_f64(weights[class]));
         (class, self.weights.map_or(of_class, |weights| of_class * weights[row]))
+    }
+}
+
+/// What several rows cost, before any division.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct LossSum {
+    /// The sum of the rows' losses.
+    pub loss: f64,
+    /// The sum of their weights.
+    pub weight: f64,
+}
+
+impl Add for LossSum {
+    type Output = LossSum;
+
+    fn add(self, other: LossSum) -> LossSum {
+        LossSum { loss: self.loss + other.loss, weight: self.weight + other.weight }
+    }
+}
+
+impl AddAssign for LossSum {
+    fn add_assign(&mut self, other: LossSum) {
+        *self = *self + other;
     }
 }
 
@@ -45,10 +71,10 @@ pub fn softmax_cross_entropy<T: Element>(
     labels: RowLabels<'_, T>,
     rows: RowIndex<'_>,
     gradient: &mut [T],
-) -> (f64, f64) {
+) -> LossSum {
     assert_eq!(logits.len(), gradient.len(), "a gradient for each logit");
     if rows.is_empty() {
-        return (0.0, 0.0);
+        return LossSum::default();
     }
     assert_eq!(logits.len() % rows.len(), 0, "as many logits for each row");
     T::run_softmax_cross_entropy(SoftmaxCrossEntropy { logits, labels, rows, gradient })
@@ -62,88 +88,24 @@ pub struct SoftmaxCrossEntropy<'a, T> {
 }
 
 impl<T: Element> Kernel<T> for SoftmaxCrossEntropy<'_, T> {
-    type Output = (f64, f64);
+    type Output = LossSum;
 
     #[inline(always)]
-    fn run<V: Lanes<Element = T>>(self) -> (f64, f64) {
-        let classes = self.logits.len() / self.rows.len();
-        let (mut sum, mut total_weight) = (0.0, 0.0);
-        let rows = self.logits.chunks_exact(classes).zip(self.gradient.chunks_exact_mut(classes));
-        const { assert!(V::LANES <= MOST_LANES) };
-        // The odds against the labels of some rows, whose logarithms are taken together, and the rows' weights.
-        let mut odds = [T::zero(); MOST_LANES];
-        let mut weights = [T::one(); MOST_LANES];
-        let mut all_but_one = [T::one(); 2 * MOST_LANES];
-        all_but_one[MOST_LANES] = T::zero();
-        for (place, (logits, gradient)) in rows.enumerate() {
-            let (label, weight) = self.labels.at(self.rows.at(place));
-            let lane = place % V::LANES;
-            (odds[lane], weights[lane]) = (T::zero(), weight);
-            total_weight += weight.as_f64();
-            let loss = if classes <= V::LANES {
-                softmax_register::<V>(logits, label, weight, gradient, &all_but_one)
-            } else {
-                softmax_row::<V>(logits, label, weight, gradient)
-            };
-            match loss {
-                LabelLoss::Odds(against) => odds[lane] = against,
-                LabelLoss::Value(loss) => sum += (weight * loss).as_f64(),
-            }
-            if lane + 1 == V::LANES || place + 1 == self.rows.len() {
-                odds[lane + 1..].fill(T::zero());
-                // SAFETY: no register has more lanes than the arrays.
-                let (odds, weights) = unsafe { (V::load(odds.as_ptr()), V::load(weights.as_ptr())) };
-                sum += ln_1p(odds).mul(weights).sum().as_f64();
-            }
+    fn run<V: Lanes<Element = T>>(self) -> LossSum {
+        let SoftmaxCrossEntropy { logits, labels, rows, gradient } = self;
+        let classes = logits.len() / rows.len();
+        if let Some(mut piece) = Piece::of::<V>(classes) {
+            return piece.add_up::<V>(logits, labels, rows, gradient);
         }
-        (sum, total_weight)
+        let mut sum = LossSum::default();
+        let each = rows.iter().zip(logits.chunks_exact(classes)).zip(gradient.chunks_exact_mut(classes));
+        for ((row, logits), gradient) in each {
+            let (label, weight) = labels.at(row);
+            let loss = softmax_row::<V>(logits, label, weight, gradient);
+            sum += LossSum { loss: (weight * loss).as_f64(), weight: weight.as_f64() };
+        }
+        sum
     }
-}
-
-/// The loss of a row.
-enum LabelLoss<T> {
-    /// `ln(1 + odds)` of these odds against the label, at most 1.
-    Odds(T),
-    Value(T),
-}
-
-/// The same for a row that fits in a register. `all_but_one` has a 0 in its middle and 1 elsewhere: from `label` before the
-/// middle on, it leaves out the label.
-#[inline(always)]
-fn softmax_register<V: Lanes>(
-    logits: &[V::Element],
-    label: usize,
-    weight: V::Element,
-    gradient: &mut [V::Element],
-    all_but_one: &[V::Element; 2 * MOST_LANES],
-) -> LabelLoss<V::Element> {
-    let count = logits.len();
-    assert!(label < count && count <= V::LANES && gradient.len() == count, "a label among the logits of a register");
-    let mut terms = [V::Element::zero(); MOST_LANES];
-    // SAFETY: logits and gradient have `count` numbers, at most a register; a register has no more lanes than `terms` or
-    // half of `all_but_one`, and `label` is below that half.
-    unsafe {
-        let nothing = V::splat(V::Element::neg_infinity());
-        let largest = V::load_partial_or(logits.as_ptr(), count, nothing).largest();
-        // An unused lane has a term that is left out below; a tiny one, of -inf, would take a processor a hundred times as
-        // long.
-        let most = V::splat(largest);
-        let exps = exp(V::load_partial_or(logits.as_ptr(), count, most).sub(most));
-        exps.store(terms.as_mut_ptr());
-        let others_only = exps.mul(V::load_partial(all_but_one.as_ptr().add(MOST_LANES - label), count));
-        let (own, others) = (terms[label], others_only.sum());
-        let total = others + own;
-        let share = weight / total;
-        others_only.mul(V::splat(share)).store_partial(gradient.as_mut_ptr(), count);
-        gradient[label] = -(others * share);
-        label_loss(own, others, logits[label] - largest)
-    }
-}
-
-/// The loss of a label whose term is `own` and whose logit is `below` the largest by so much, at most 0.
-#[inline(always)]
-fn label_loss<T: Element>(own: T, others: T, below: T) -> LabelLoss<T> {
-    if others <= own { LabelLoss::Odds(others / own) } else { LabelLoss::Value((others + own).ln() - below) }
 }
 
 /// One row: writes `weight (softmax - onehot)`, and returns the loss, unweighted.
@@ -156,7 +118,7 @@ fn softmax_row<V: Lanes>(
     label: usize,
     weight: V::Element,
     gradient: &mut [V::Element],
-) -> LabelLoss<V::Element> {
+) -> V::Element {
     let zero = V::Element::zero();
     let nothing = V::splat(V::Element::neg_infinity());
     let mut most = nothing;
@@ -189,7 +151,7 @@ fn softmax_row<V: Lanes>(
         }
     }
     gradient[label] = -(others * share);
-    label_loss(own, others, logits[label] - largest)
+    if others <= own { (others / own).ln_1p() } else { total.ln() - (logits[label] - largest) }
 }
 
 #[cfg(test)]
@@ -201,8 +163,13 @@ mod tests {
     fn softmax_minus_onehot_and_its_loss_on_every_level() {
         on_every_level(|| {
             for (count, classes, scale) in
-                [(1, 1, 1.0), (5, 2, 30.0), (4, 10, 3.0), (35, 3, 2.0), (3, 17, 300.0), (2, 70, 1e6)]
+                [(1, 1, 1.0), (5, 2, 30.0), (4, 10, 3.0), (3, 17, 300.0), (2, 70, 1e6), (3, 300, 5.0)]
             {
+                several::<f64>(count, classes, scale, 1e-13);
+                several::<f32>(count, classes, scale, 1e-5);
+            }
+            // More rows than go through together.
+            for (count, classes, scale) in [(64, 1, 1.0), (65, 3, 2.0), (75, 10, 9.0), (70, 20, 1.0), (35, 64, 4.0)] {
                 several::<f64>(count, classes, scale, 1e-13);
                 several::<f32>(count, classes, scale, 1e-5);
             }
@@ -231,7 +198,7 @@ mod tests {
     ) {
         let classes = logits.len() / rows.len();
         let mut gradient = vec![T::nan(); logits.len()];
-        let (loss, total_weight) = softmax_cross_entropy(logits, labels, rows, &mut gradient);
+        let sum = softmax_cross_entropy(logits, labels, rows, &mut gradient);
         let (mut expected, mut expected_weight) = (0.0, 0.0);
         for (i, row) in rows.iter().enumerate() {
             let label = labels.classes[row];
@@ -247,8 +214,8 @@ mod tests {
             }
             expected_weight += weight;
         }
-        close(loss, expected, tolerance);
-        close(total_weight, expected_weight, tolerance);
+        close(sum.loss, expected, tolerance);
+        close(sum.weight, expected_weight, tolerance);
     }
 
     #[test]
@@ -257,12 +224,14 @@ mod tests {
             let rows = RowIndex::range(0, 1);
             let mut gradient = [0.0; 3];
             for bad in [f64::NAN, f64::INFINITY] {
-                let (loss, _) = softmax_cross_entropy(&[0.0, bad, 1.0], RowLabels::new(&[0]), rows, &mut gradient);
+                let LossSum { loss, .. } =
+                    softmax_cross_entropy(&[0.0, bad, 1.0], RowLabels::new(&[0]), rows, &mut gradient);
                 assert!(!loss.is_finite());
                 let mut many = [0.5; 3 * 35];
                 many[3 * 17] = bad;
                 let all = RowIndex::range(0, 35);
-                let (loss, _) = softmax_cross_entropy(&many, RowLabels::new(&[0; 35]), all, &mut [0.0; 3 * 35]);
+                let LossSum { loss, .. } =
+                    softmax_cross_entropy(&many, RowLabels::new(&[0; 35]), all, &mut [0.0; 3 * 35]);
                 assert!(!loss.is_finite());
             }
         });

@@ -123,8 +123,7 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
             return each_row(self, logits, targets, rows, gradient);
         };
         let labels = RowLabels { class_weights: self.class_weights.as_deref(), ..labels };
-        let (loss, weight) = kernels::softmax_cross_entropy(logits, labels, rows, gradient);
-        LossSum { loss, weight }
+        kernels::softmax_cross_entropy(logits, labels, rows, gradient)
     }
 
     fn check(&self, targets: &Targets<'_, T>, rows: usize, outputs: usize) -> Result<()> {

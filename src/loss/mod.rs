@@ -5,13 +5,11 @@
 
 mod targets;
 
-use std::ops::{Add, AddAssign};
-
 use ndarray::{Array2, ArrayView2};
 
 use crate::error::{Error, Result};
-pub use crate::kernels::OutputLoss;
 use crate::kernels::{self, RowIndex};
+pub use crate::kernels::{LossSum, OutputLoss};
 use crate::scalar::Scalar;
 
 pub use targets::{Target, TargetKind, Targets};
@@ -60,29 +58,6 @@ pub struct RowLoss<T> {
     pub loss: T,
     /// What the row counts for in a mean.
     pub weight: T,
-}
-
-/// What several rows cost, before any division.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct LossSum {
-    /// The sum of the rows' losses.
-    pub loss: f64,
-    /// The sum of their weights.
-    pub weight: f64,
-}
-
-impl Add for LossSum {
-    type Output = LossSum;
-
-    fn add(self, other: LossSum) -> LossSum {
-        LossSum { loss: self.loss + other.loss, weight: self.weight + other.weight }
-    }
-}
-
-impl AddAssign for LossSum {
-    fn add_assign(&mut self, other: LossSum) {
-        *self = *self + other;
-    }
 }
 
 /// The loss of a batch and its gradient.

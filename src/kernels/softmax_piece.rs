@@ -1,0 +1,197 @@
+//! Softmax cross-entropy of rows of few classes, class by class: the rows' logits of a class lie side by side, so that a
+//! register is full of rows however few classes there are, and nothing is added up across it.
+
+use num_traits::Zero;
+
+use super::element::Element;
+use super::exponential::{exp, ln_1p};
+use super::lanes::Lanes;
+use super::rows::RowIndex;
+use super::softmax_loss::{LossSum, RowLabels};
+
+/// The numbers that a piece has room for.
+const ROOM: usize = 1024;
+/// The rows of a piece, at most.
+const MOST_ROWS: usize = 64;
+
+/// Rows that go through together. Each loop over them is done before the next begins: what is written one by one must lie in
+/// the cache before it can be read as a register.
+pub(super) struct Piece<T> {
+    classes: usize,
+    /// The most rows it takes.
+    rows: usize,
+    /// `[classes, rows]`: the logits, then their exponentials, then the gradient.
+    terms: [T; ROOM],
+    /// The class of each row.
+    labels: [usize; MOST_ROWS],
+    /// What each row counts.
+    weights: [T; MOST_ROWS],
+    /// The label's logit less the largest of the row, at most 0.
+    below: [T; MOST_ROWS],
+    /// The label's exponential, then its gradient.
+    own: [T; MOST_ROWS],
+}
+
+impl<T: Element> Piece<T> {
+    /// For rows of so many classes, if there is room for a register of them.
+    #[inline(always)]
+    pub fn of<V: Lanes<Element = T>>(classes: usize) -> Option<Self> {
+        let rows = (ROOM / classes).min(MOST_ROWS) / V::LANES * V::LANES;
+        let numbers = [T::zero(); MOST_ROWS];
+        let terms = [T::zero(); ROOM];
+        (rows > 0).then_some(Piece {
+            classes,
+            rows,
+            terms,
+            labels: [0; MOST_ROWS],
+            weights: numbers,
+            below: numbers,
+            own: numbers,
+        })
+    }
+
+    /// The loss of rows, whose logits and gradient are `[rows, classes]`.
+    #[inline(always)]
+    pub fn add_up<V: Lanes<Element = T>>(
+        &mut self,
+        logits: &[T],
+        labels: RowLabels<'_, T>,
+        rows: RowIndex<'_>,
+        gradient: &mut [T],
+    ) -> LossSum {
+        let (mut sum, mut place) = (LossSum::default(), 0);
+        while place < rows.len() {
+            let now = rows.part(place, place + self.rows);
+            let numbers = place * self.classes..(place + now.len()) * self.classes;
+            sum += self.next::<V>(&logits[numbers.clone()], labels, now, &mut gradient[numbers]);
+            place += now.len();
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn next<V: Lanes<Element = T>>(
+        &mut self,
+        logits: &[T],
+        labels: RowLabels<'_, T>,
+        rows: RowIndex<'_>,
+        gradient: &mut [T],
+    ) -> LossSum {
+        let (classes, count) = (self.classes, rows.len());
+        for (place, row) in rows.iter().enumerate() {
+            let (label, weight) = labels.at(row);
+            assert!(label < classes, "a label among the classes");
+            (self.labels[place], self.weights[place]) = (label, weight);
+        }
+        for (class, terms) in self.terms.chunks_exact_mut(self.rows).take(classes).enumerate() {
+            for (term, logits) in terms.iter_mut().zip(logits.chunks_exact(classes)) {
+                *term = logits[class];
+            }
+        }
+        for first in (0..count).step_by(V::LANES) {
+            let largest = self.exponentials::<V>(first);
+            // SAFETY: a register of rows from `first` on is within `self.rows`, which is at most `MOST_ROWS`.
+            unsafe { largest.store(self.below.as_mut_ptr().add(first)) };
+        }
+        for (place, &label) in self.labels[..count].iter().enumerate() {
+            self.below[place] = logits[place * classes + label] - self.below[place];
+            self.own[place] = std::mem::replace(&mut self.terms[label * self.rows + place], T::zero());
+        }
+        let mut loss = 0.0;
+        for first in (0..count).step_by(V::LANES) {
+            let of_rows = self.loss_and_gradient::<V>(first);
+            // What an unused lane holds is no row's loss.
+            loss += of_rows.first((count - first).min(V::LANES)).sum().as_f64();
+        }
+        for (class, terms) in self.terms.chunks_exact(self.rows).take(classes).enumerate() {
+            for (gradient, &term) in gradient.chunks_exact_mut(classes).zip(terms) {
+                gradient[class] = term;
+            }
+        }
+        let of_labels = self.labels.iter().zip(&self.own);
+        for (gradient, (&label, &own)) in gradient.chunks_exact_mut(classes).zip(of_labels) {
+            gradient[label] = own;
+        }
+        LossSum { loss, weight: self.weights[..count].iter().map(|weight| weight.as_f64()).sum() }
+    }
+
+    /// Replaces the logits of a register of rows with `exp(z - largest)`, and returns the largest of each row.
+    #[inline(always)]
+    fn exponentials<V: Lanes<Element = T>>(&mut self, first: usize) -> V {
+        let mut largest = V::splat(T::neg_infinity());
+        for class in 0..self.classes {
+            largest = largest.max(self.register(class, first));
+        }
+        for class in 0..self.classes {
+            let logits: V = self.register(class, first);
+            self.set_register(class, first, exp(logits.sub(largest)));
+        }
+        largest
+    }
+
+    /// Replaces the exponentials of a register of rows, where those of the labels are 0, with the gradient, and the labels'
+    /// own with theirs. Returns the losses.
+    ///
+    /// For a label that is nearly certain both the loss and the label's `p - 1` are differences of nearly equal numbers: the
+    /// other classes' probabilities have them exactly.
+    #[inline(always)]
+    fn loss_and_gradient<V: Lanes<Element = T>>(&mut self, first: usize) -> V {
+        let load = |numbers: &[T; MOST_ROWS]| {
+            // SAFETY: a register of rows from `first` on is within `self.rows`, which is at most `MOST_ROWS`.
+            unsafe { V::load(numbers.as_ptr().add(first)) }
+        };
+        let (own, below, weight) = (load(&self.own), load(&self.below), load(&self.weights));
+        let mut others = V::splat(T::zero());
+        for class in 0..self.classes {
+            others = others.add(self.register(class, first));
+        }
+        let total = others.add(own);
+        let share = weight.div(total);
+        for class in 0..self.classes {
+            let term: V = self.register(class, first);
+            self.set_register(class, first, term.mul(share));
+        }
+        let gradient = V::splat(T::zero()).sub(others.mul(share));
+        // SAFETY: as above.
+        unsafe { gradient.store(self.own.as_mut_ptr().add(first)) };
+
+        // ln(1 + others / own) of a label that is more likely than not, else ln(total) - below.
+        let likely = others.sub(own);
+        let (rest, logarithm) = halved(total);
+        let odds = likely.where_negative(others.div(own), rest.sub(V::splat(T::one())));
+        let more = likely.where_negative(V::splat(T::zero()), logarithm.sub(below));
+        ln_1p(odds).add(more).mul(weight)
+    }
+
+    /// The numbers of a class for a register of rows.
+    #[inline(always)]
+    fn register<V: Lanes<Element = T>>(&self, class: usize, first: usize) -> V {
+        let at = class * self.rows + first;
+        debug_assert!(class < self.classes && first + V::LANES <= self.rows);
+        // SAFETY: `classes` times `rows` are at most `ROOM`, and the caller's register of rows is within `rows`.
+        unsafe { V::load(self.terms.as_ptr().add(at)) }
+    }
+
+    #[inline(always)]
+    fn set_register<V: Lanes<Element = T>>(&mut self, class: usize, first: usize, value: V) {
+        let at = class * self.rows + first;
+        debug_assert!(class < self.classes && first + V::LANES <= self.rows);
+        // SAFETY: as above.
+        unsafe { value.store(self.terms.as_mut_ptr().add(at)) };
+    }
+}
+
+/// Halves numbers from 1 to `ROOM` until none is above 2, and returns them with the logarithm of what they were divided by.
+#[inline(always)]
+fn halved<V: Lanes>(numbers: V) -> (V, V) {
+    let (mut rest, mut logarithm) = (numbers, V::splat(V::Element::zero()));
+    for halvings in [8, 4, 2, 1] {
+        let factor = f64::from(1 << halvings);
+        let constant = |value: f64| V::splat(V::Element::from_f64(value));
+        let below = rest.sub(constant(factor));
+        rest = below.where_negative(rest, rest.mul(constant(1.0 / factor)));
+        let more = constant(f64::from(halvings) * std::f64::consts::LN_2);
+        logarithm = below.where_negative(logarithm, logarithm.add(more));
+    }
+    (rest, logarithm)
+}
