@@ -75,8 +75,8 @@ pub mod train;
 pub use data::Dataset;
 pub use error::{Cause, Culprit, Error, ErrorKind, Place, Result};
 pub use loss::{
-    BinaryCrossEntropy, CrossEntropy, Huber, Loss, LossSum, LossValue, Mse, OutputLoss, Reduction, RowLoss, Target,
-    TargetKind, Targets,
+    BinaryCrossEntropy, CrossEntropy, Huber, Loss, LossSum, LossValue, Mse, OutputLoss, Reduction, RowLoss,
+    SoftmaxLoss, Target, TargetKind, Targets,
 };
 pub use model::{Init, Linear, Model};
 pub use optim::{Clip, Momentum, Optimizer, Schedule, Sgd, SgdConfig, StaleGradient};

@@ -105,24 +105,8 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
                 each: self.each,
                 anew: self.anew && place == 0,
             };
-            let mut first = 0;
-            while first < self.each {
-                let gradient = &mut self.weight_gradient[first * width..];
-                // SAFETY: `Rows::new` has found the rows' numbers to be there, and `linear_backward` those of the weight.
-                first += unsafe {
-                    match self.each - first {
-                        10.. if V::REGISTERS >= 32 => block.add_outputs::<V, 10, 2>(first, gradient),
-                        10.. => block.add_outputs::<V, 10, 1>(first, gradient),
-                        5.. if V::REGISTERS >= 32 => block.add_outputs::<V, 5, 4>(first, gradient),
-                        5.. => block.add_outputs::<V, 5, 2>(first, gradient),
-                        3.. if V::REGISTERS >= 32 => block.add_outputs::<V, 3, 6>(first, gradient),
-                        3.. => block.add_outputs::<V, 3, 3>(first, gradient),
-                        2 if V::REGISTERS >= 32 => block.add_outputs::<V, 2, 8>(first, gradient),
-                        2 => block.add_outputs::<V, 2, 4>(first, gradient),
-                        _ => block.add_output::<V>(first, gradient),
-                    }
-                };
-            }
+            // SAFETY: `Rows::new` has found the rows' numbers to be there, and `backward` those of the weight.
+            unsafe { block.add_all::<V>(self.weight_gradient) };
             place += count;
         }
     }
@@ -145,6 +129,32 @@ pub(super) struct Block<'a, T> {
 }
 
 impl<T: Element> Block<'_, T> {
+    /// Adds the gradient of the weight, `[each, width]`.
+    ///
+    /// # Safety
+    /// Each input must have `width` numbers, and the gradient `each` times as many.
+    #[inline(always)]
+    pub unsafe fn add_all<V: Lanes<Element = T>>(&self, gradient: &mut [T]) {
+        let mut first = 0;
+        while first < self.each {
+            let gradient = &mut gradient[first * self.width..];
+            // SAFETY: the caller's promise.
+            first += unsafe {
+                match self.each - first {
+                    10.. if V::REGISTERS >= 32 => self.add_outputs::<V, 10, 2>(first, gradient),
+                    10.. => self.add_outputs::<V, 10, 1>(first, gradient),
+                    5.. if V::REGISTERS >= 32 => self.add_outputs::<V, 5, 4>(first, gradient),
+                    5.. => self.add_outputs::<V, 5, 2>(first, gradient),
+                    3.. if V::REGISTERS >= 32 => self.add_outputs::<V, 3, 6>(first, gradient),
+                    3.. => self.add_outputs::<V, 3, 3>(first, gradient),
+                    2 if V::REGISTERS >= 32 => self.add_outputs::<V, 2, 8>(first, gradient),
+                    2 => self.add_outputs::<V, 2, 4>(first, gradient),
+                    _ => self.add_output::<V>(first, gradient),
+                }
+            };
+        }
+    }
+
     /// Adds the gradient of `OUTPUTS` rows of the weight, from output `first` on, in strips of `REGISTERS` vectors. Returns
     /// `OUTPUTS`.
     ///

@@ -15,6 +15,7 @@ use super::lanes::{Lanes, Plain};
 use super::lanes_x86;
 use super::level::run;
 use super::linear_loss::LinearLoss;
+use super::linear_softmax::LinearSoftmax;
 use super::linear_squared_error::LinearSquaredError;
 use super::output_loss::SumOutputLoss;
 use super::softmax_loss::{LossSum, SoftmaxCrossEntropy};
@@ -51,6 +52,7 @@ kernels! {
     run_forward: Forward -> ();
     run_backward: Backward -> ();
     run_linear_loss: LinearLoss -> f64;
+    run_linear_softmax: LinearSoftmax -> Option<LossSum>;
     run_column_loss: ColumnLoss -> f64;
     run_linear_squared_error: LinearSquaredError -> Option<f64>;
     run_output_losses: SumOutputLoss -> f64;

@@ -46,54 +46,92 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
         {
             return scale_column::<V>(column, self.weight[0], self.bias.first().copied(), self.outputs);
         }
-        let (rows, width) = (self.rows, self.rows.width());
-        // The outputs that have room for their sums in registers: the most that a pass below takes.
-        let most = if V::REGISTERS >= 32 { 5 } else { 2 };
+        let rows = self.rows;
         let mut place = 0;
         while place < rows.len() {
             let group = (rows.len() - place).min(GROUP);
-            // A group that is not full computes its last row more than once.
             let (mut inputs, mut ahead) = ([std::ptr::null(); GROUP], [0; GROUP]);
             rows.addresses(place, &mut inputs[..group]);
             rows.rows_ahead(place, rows.len(), &mut ahead[..group]);
+            // A group that is not full computes its last row more than once.
             let last = group - 1;
-            let inputs: [_; GROUP] = std::array::from_fn(|r| inputs[r.min(last)]);
-            let next: [_; FETCHED] = std::array::from_fn(|r| rows.address(ahead[r.min(last)]));
-            let (mut first, mut pass) = (0, 0);
-            while first < self.each {
-                let left = self.each - first;
-                let weight = self.weight[first * width..].as_ptr();
-                let out = &mut self.outputs[place * self.each..(place + group) * self.each];
-                let mut write = |sums: &[[T; GROUP]]| {
-                    for (k, sums) in sums.iter().enumerate() {
-                        let bias = self.bias.get(first + k).copied().unwrap_or(T::zero());
-                        for (row, &sum) in out.chunks_exact_mut(self.each).zip(sums) {
-                            row[first + k] = sum + bias;
-                        }
+            let group_rows = GroupRows {
+                inputs: std::array::from_fn(|r| inputs[r.min(last)]),
+                next: std::array::from_fn(|r| rows.address(ahead[r.min(last)])),
+                need: Need::Soon,
+                width: rows.width(),
+            };
+            let out = &mut self.outputs[place * self.each..(place + group) * self.each];
+            let write = |first: usize, sums: &[[T; GROUP]]| {
+                for (k, sums) in sums.iter().enumerate() {
+                    let bias = self.bias.get(first + k).copied().unwrap_or(T::zero());
+                    for (row, &sum) in out.chunks_exact_mut(self.each).zip(sums) {
+                        row[first + k] = sum + bias;
                     }
-                    sums.len()
-                };
-                // In the first two passes over the columns one row each, in an only pass both: memory is asked evenly.
-                let fetch = match pass {
-                    0 if left <= most => &next[..],
-                    0 => &next[..1],
-                    1 => &next[1..],
-                    _ => &[],
-                };
-                pass += 1;
-                // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and from `weight` on there are those of `left` outputs.
-                first += unsafe {
-                    match left {
-                        5.. if V::REGISTERS >= 32 => write(&tile::<V, 5>(&inputs, fetch, Need::Soon, weight, width)),
-                        1 => write(&tile::<V, 1>(&inputs, fetch, Need::Soon, weight, width)),
-                        2 => write(&tile::<V, 2>(&inputs, fetch, Need::Soon, weight, width)),
-                        4 if V::REGISTERS >= 32 => write(&tile::<V, 4>(&inputs, fetch, Need::Soon, weight, width)),
-                        _ if V::REGISTERS >= 32 => write(&tile::<V, 3>(&inputs, fetch, Need::Soon, weight, width)),
-                        _ => write(&tile::<V, 2>(&inputs, fetch, Need::Soon, weight, width)),
-                    }
-                };
-            }
+                }
+            };
+            // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and `linear_forward` the weight's.
+            unsafe { group_rows.products::<V>(self.weight, self.each, write) };
             place += group;
+        }
+    }
+}
+
+/// Rows that go forward together.
+pub(super) struct GroupRows<T> {
+    /// Where each begins.
+    pub inputs: [*const T; GROUP],
+    /// Where the rows begin that are fetched meanwhile.
+    pub next: [*const T; FETCHED],
+    /// For what.
+    pub need: Need,
+    pub width: usize,
+}
+
+impl<T: Element> GroupRows<T> {
+    /// Hands on the rows' products with some rows of the weight, `[outputs, width]`, and the first of these, until there
+    /// are no more.
+    ///
+    /// # Safety
+    /// Each input must have `width` numbers, and the weight `outputs` times as many.
+    #[inline(always)]
+    pub unsafe fn products<V: Lanes<Element = T>>(
+        &self,
+        weight: &[T],
+        outputs: usize,
+        mut write: impl FnMut(usize, &[[T; GROUP]]),
+    ) {
+        let GroupRows { inputs, next, need, width } = self;
+        let (width, need) = (*width, *need);
+        // The outputs that have room for their sums in registers: the most that a pass below takes.
+        let most = if V::REGISTERS >= 32 { 5 } else { 2 };
+        let (mut first, mut pass) = (0, 0);
+        while first < outputs {
+            let left = outputs - first;
+            let weight = weight[first * width..].as_ptr();
+            // In the first two passes over the columns one row each, in an only pass both: memory is asked evenly.
+            let fetch = match pass {
+                0 if left <= most => &next[..],
+                0 => &next[..1],
+                1 => &next[1..],
+                _ => &[],
+            };
+            pass += 1;
+            let mut write = |sums: &[[T; GROUP]]| {
+                write(first, sums);
+                sums.len()
+            };
+            // SAFETY: the caller's promise: from `weight` on there are the rows of `left` outputs.
+            first += unsafe {
+                match left {
+                    5.. if V::REGISTERS >= 32 => write(&tile::<V, 5>(inputs, fetch, need, weight, width)),
+                    1 => write(&tile::<V, 1>(inputs, fetch, need, weight, width)),
+                    2 => write(&tile::<V, 2>(inputs, fetch, need, weight, width)),
+                    4 if V::REGISTERS >= 32 => write(&tile::<V, 4>(inputs, fetch, need, weight, width)),
+                    _ if V::REGISTERS >= 32 => write(&tile::<V, 3>(inputs, fetch, need, weight, width)),
+                    _ => write(&tile::<V, 2>(inputs, fetch, need, weight, width)),
+                }
+            };
         }
     }
 }

@@ -8,8 +8,15 @@ use super::element::Element;
 use super::exponential::exp;
 use super::lanes::Lanes;
 use super::level::Kernel;
-use super::rows::RowIndex;
+use super::rows::{Need, RowIndex, prefetch};
 use super::softmax_piece::Piece;
+
+/// The cross-entropy of the outputs' softmax against a class index.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SoftmaxLoss<'a> {
+    /// What the rows of each class count, `[classes]`. `None`: once.
+    pub class_weights: Option<&'a [f64]>,
+}
 
 /// A class for each row of a matrix, and what each row counts: its own weight times that of its class.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +33,20 @@ impl<'a, T: Element> RowLabels<'a, T> {
     /// Classes, each of which counts once.
     pub fn new(classes: &'a [usize]) -> Self {
         RowLabels { classes, weights: None, class_weights: None }
+    }
+
+    /// The same with what each class counts for a loss.
+    pub fn counted_by(self, loss: SoftmaxLoss<'a>) -> Self {
+        RowLabels { class_weights: loss.class_weights, ..self }
+    }
+
+    /// Asks for what a row will be asked for.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, row: usize) {
+        prefetch(self.classes.as_ptr().wrapping_add(row), Need::Soon);
+        if let Some(weights) = self.weights {
+            prefetch(weights.as_ptr().wrapping_add(row), Need::Soon);
+        }
     }
 
     /// The class of a row, and what it counts.
@@ -94,10 +115,18 @@ impl<T: Element> Kernel<T> for SoftmaxCrossEntropy<'_, T> {
     fn run<V: Lanes<Element = T>>(self) -> LossSum {
         let SoftmaxCrossEntropy { logits, labels, rows, gradient } = self;
         let classes = logits.len() / rows.len();
-        if let Some(mut piece) = Piece::of::<V>(classes) {
-            return piece.add_up::<V>(logits, labels, rows, gradient);
-        }
         let mut sum = LossSum::default();
+        if let Some(mut piece) = Piece::of::<V>(classes) {
+            let numbers = piece.rows() * classes;
+            let pieces = logits.chunks(numbers).zip(gradient.chunks_mut(numbers));
+            for (number, (logits, gradient)) in pieces.enumerate() {
+                let place = number * piece.rows();
+                piece.read_rows(logits);
+                sum += piece.add_up::<V>(labels, rows.part(place, place + piece.rows()));
+                piece.write_rows(gradient);
+            }
+            return sum;
+        }
         let each = rows.iter().zip(logits.chunks_exact(classes)).zip(gradient.chunks_exact_mut(classes));
         for ((row, logits), gradient) in each {
             let (label, weight) = labels.at(row);

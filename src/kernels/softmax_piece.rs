@@ -5,20 +5,20 @@ use num_traits::Zero;
 
 use super::element::Element;
 use super::exponential::{exp, ln_1p};
-use super::lanes::Lanes;
+use super::lanes::{GROUP, Lanes};
 use super::rows::RowIndex;
 use super::softmax_loss::{LossSum, RowLabels};
 
 /// The numbers that a piece has room for.
-const ROOM: usize = 1024;
+pub(super) const ROOM: usize = 1024;
 /// The rows of a piece, at most.
-const MOST_ROWS: usize = 64;
+pub(super) const MOST_ROWS: usize = 64;
 
 /// Rows that go through together. Each loop over them is done before the next begins: what is written one by one must lie in
 /// the cache before it can be read as a register.
 pub(super) struct Piece<T> {
     classes: usize,
-    /// The most rows it takes.
+    /// Rows that there is room for: some registers full of them.
     rows: usize,
     /// `[classes, rows]`: the logits, then their exponentials, then the gradient.
     terms: [T; ROOM],
@@ -26,7 +26,7 @@ pub(super) struct Piece<T> {
     labels: [usize; MOST_ROWS],
     /// What each row counts.
     weights: [T; MOST_ROWS],
-    /// The label's logit less the largest of the row, at most 0.
+    /// The label's logit, then what it is less than the largest of the row: at most 0.
     below: [T; MOST_ROWS],
     /// The label's exponential, then its gradient.
     own: [T; MOST_ROWS],
@@ -36,13 +36,13 @@ impl<T: Element> Piece<T> {
     /// For rows of so many classes, if there is room for a register of them.
     #[inline(always)]
     pub fn of<V: Lanes<Element = T>>(classes: usize) -> Option<Self> {
-        let rows = (ROOM / classes).min(MOST_ROWS) / V::LANES * V::LANES;
+        const { assert!(MOST_ROWS.is_multiple_of(V::LANES) && V::LANES.is_multiple_of(GROUP)) };
+        let rows = (ROOM / classes.max(1)).min(MOST_ROWS) / V::LANES * V::LANES;
         let numbers = [T::zero(); MOST_ROWS];
-        let terms = [T::zero(); ROOM];
         (rows > 0).then_some(Piece {
             classes,
             rows,
-            terms,
+            terms: [T::zero(); ROOM],
             labels: [0; MOST_ROWS],
             weights: numbers,
             below: numbers,
@@ -50,51 +50,46 @@ impl<T: Element> Piece<T> {
         })
     }
 
-    /// The loss of rows, whose logits and gradient are `[rows, classes]`.
+    /// Rows that there is room for, at most [`MOST_ROWS`]; times the classes at most [`ROOM`].
     #[inline(always)]
-    pub fn add_up<V: Lanes<Element = T>>(
-        &mut self,
-        logits: &[T],
-        labels: RowLabels<'_, T>,
-        rows: RowIndex<'_>,
-        gradient: &mut [T],
-    ) -> LossSum {
-        let (mut sum, mut place) = (LossSum::default(), 0);
-        while place < rows.len() {
-            let now = rows.part(place, place + self.rows);
-            let numbers = place * self.classes..(place + now.len()) * self.classes;
-            sum += self.next::<V>(&logits[numbers.clone()], labels, now, &mut gradient[numbers]);
-            place += now.len();
-        }
-        sum
+    pub fn rows(&self) -> usize {
+        self.rows
     }
 
+    /// Takes the logits of a class for the rows from a place on. Those of a group that is not full may be any.
     #[inline(always)]
-    fn next<V: Lanes<Element = T>>(
-        &mut self,
-        logits: &[T],
-        labels: RowLabels<'_, T>,
-        rows: RowIndex<'_>,
-        gradient: &mut [T],
-    ) -> LossSum {
-        let (classes, count) = (self.classes, rows.len());
-        for (place, row) in rows.iter().enumerate() {
-            let (label, weight) = labels.at(row);
-            assert!(label < classes, "a label among the classes");
-            (self.labels[place], self.weights[place]) = (label, weight);
-        }
-        for (class, terms) in self.terms.chunks_exact_mut(self.rows).take(classes).enumerate() {
-            for (term, logits) in terms.iter_mut().zip(logits.chunks_exact(classes)) {
+    pub fn set(&mut self, class: usize, place: usize, logits: [T; GROUP]) {
+        self.terms[class * self.rows + place..][..GROUP].copy_from_slice(&logits);
+    }
+
+    /// Takes the logits of rows, `[rows, classes]`.
+    #[inline(always)]
+    pub fn read_rows(&mut self, logits: &[T]) {
+        for (class, terms) in self.terms.chunks_exact_mut(self.rows).take(self.classes).enumerate() {
+            for (term, logits) in terms.iter_mut().zip(logits.chunks_exact(self.classes)) {
                 *term = logits[class];
             }
         }
+    }
+
+    /// Replaces the logits of these rows with the gradient, and returns their loss.
+    ///
+    /// # Panics
+    /// If a label is not below the number of classes.
+    #[inline(always)]
+    pub fn add_up<V: Lanes<Element = T>>(&mut self, labels: RowLabels<'_, T>, rows: RowIndex<'_>) -> LossSum {
+        let count = rows.len();
+        assert!(count <= self.rows, "room for the rows");
+        for (place, row) in rows.iter().enumerate() {
+            let (label, weight) = labels.at(row);
+            assert!(label < self.classes, "a label among the classes");
+            (self.labels[place], self.weights[place]) = (label, weight);
+            self.below[place] = self.terms[label * self.rows + place];
+        }
         for first in (0..count).step_by(V::LANES) {
-            let largest = self.exponentials::<V>(first);
-            // SAFETY: a register of rows from `first` on is within `self.rows`, which is at most `MOST_ROWS`.
-            unsafe { largest.store(self.below.as_mut_ptr().add(first)) };
+            self.exponentials::<V>(first);
         }
         for (place, &label) in self.labels[..count].iter().enumerate() {
-            self.below[place] = logits[place * classes + label] - self.below[place];
             self.own[place] = std::mem::replace(&mut self.terms[label * self.rows + place], T::zero());
         }
         let mut loss = 0.0;
@@ -103,21 +98,31 @@ impl<T: Element> Piece<T> {
             // What an unused lane holds is no row's loss.
             loss += of_rows.first((count - first).min(V::LANES)).sum().as_f64();
         }
-        for (class, terms) in self.terms.chunks_exact(self.rows).take(classes).enumerate() {
-            for (gradient, &term) in gradient.chunks_exact_mut(classes).zip(terms) {
-                gradient[class] = term;
-            }
-        }
-        let of_labels = self.labels.iter().zip(&self.own);
-        for (gradient, (&label, &own)) in gradient.chunks_exact_mut(classes).zip(of_labels) {
-            gradient[label] = own;
+        for (place, &label) in self.labels[..count].iter().enumerate() {
+            self.terms[label * self.rows + place] = self.own[place];
         }
         LossSum { loss, weight: self.weights[..count].iter().map(|weight| weight.as_f64()).sum() }
     }
 
-    /// Replaces the logits of a register of rows with `exp(z - largest)`, and returns the largest of each row.
+    /// What the piece holds of a class, for each row.
     #[inline(always)]
-    fn exponentials<V: Lanes<Element = T>>(&mut self, first: usize) -> V {
+    pub fn of_class(&self, class: usize) -> &[T] {
+        &self.terms[class * self.rows..][..self.rows]
+    }
+
+    /// Writes what it holds of rows as `[rows, classes]`.
+    #[inline(always)]
+    pub fn write_rows(&self, to: &mut [T]) {
+        for class in 0..self.classes {
+            for (row, &term) in to.chunks_exact_mut(self.classes).zip(self.of_class(class)) {
+                row[class] = term;
+            }
+        }
+    }
+
+    /// Replaces the logits of a register of rows with `exp(z - largest)`.
+    #[inline(always)]
+    fn exponentials<V: Lanes<Element = T>>(&mut self, first: usize) {
         let mut largest = V::splat(T::neg_infinity());
         for class in 0..self.classes {
             largest = largest.max(self.register(class, first));
@@ -126,7 +131,11 @@ impl<T: Element> Piece<T> {
             let logits: V = self.register(class, first);
             self.set_register(class, first, exp(logits.sub(largest)));
         }
-        largest
+        // SAFETY: a register of rows from `first` on is within `self.rows`, which is at most `MOST_ROWS`.
+        unsafe {
+            let below = self.below.as_mut_ptr().add(first);
+            V::load(below).sub(largest).store(below);
+        }
     }
 
     /// Replaces the exponentials of a register of rows, where those of the labels are 0, with the gradient, and the labels'
@@ -163,25 +172,24 @@ impl<T: Element> Piece<T> {
         ln_1p(odds).add(more).mul(weight)
     }
 
-    /// The numbers of a class for a register of rows.
+    /// What the piece holds of a class for a register of rows.
     #[inline(always)]
     fn register<V: Lanes<Element = T>>(&self, class: usize, first: usize) -> V {
-        let at = class * self.rows + first;
         debug_assert!(class < self.classes && first + V::LANES <= self.rows);
         // SAFETY: `classes` times `rows` are at most `ROOM`, and the caller's register of rows is within `rows`.
-        unsafe { V::load(self.terms.as_ptr().add(at)) }
+        unsafe { V::load(self.terms.as_ptr().add(class * self.rows + first)) }
     }
 
     #[inline(always)]
     fn set_register<V: Lanes<Element = T>>(&mut self, class: usize, first: usize, value: V) {
-        let at = class * self.rows + first;
         debug_assert!(class < self.classes && first + V::LANES <= self.rows);
         // SAFETY: as above.
-        unsafe { value.store(self.terms.as_mut_ptr().add(at)) };
+        unsafe { value.store(self.terms.as_mut_ptr().add(class * self.rows + first)) };
     }
 }
 
-/// Halves numbers from 1 to `ROOM` until none is above 2, and returns them with the logarithm of what they were divided by.
+/// Halves numbers from 1 to [`ROOM`] until none is above 2, and returns them with the logarithm of what they were divided
+/// by.
 #[inline(always)]
 fn halved<V: Lanes>(numbers: V) -> (V, V) {
     let (mut rest, mut logarithm) = (numbers, V::splat(V::Element::zero()));

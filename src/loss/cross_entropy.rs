@@ -1,8 +1,8 @@
 //! Cross-entropy on class indices.
 
-use super::{Loss, LossSum, RowLoss, Target, TargetKind, Targets, each_row};
+use super::{Loss, RowLoss, Target, TargetKind, Targets};
 use crate::error::{Error, Result};
-use crate::kernels::{self, RowIndex, RowLabels};
+use crate::kernels::{self, SoftmaxLoss};
 use crate::scalar::Scalar;
 
 /// Cross-entropy of the softmax of the logits against a class index.
@@ -112,18 +112,8 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
         RowLoss { loss, weight }
     }
 
-    fn weighted_rows(
-        &self,
-        logits: &[T],
-        targets: &Targets<'_, T>,
-        rows: RowIndex<'_>,
-        gradient: &mut [T],
-    ) -> LossSum {
-        let Some(labels) = targets.labels().filter(|_| self.label_smoothing == 0.0) else {
-            return each_row(self, logits, targets, rows, gradient);
-        };
-        let labels = RowLabels { class_weights: self.class_weights.as_deref(), ..labels };
-        kernels::softmax_cross_entropy(logits, labels, rows, gradient)
+    fn softmax_loss(&self) -> Option<SoftmaxLoss<'_>> {
+        (self.label_smoothing == 0.0).then_some(SoftmaxLoss { class_weights: self.class_weights.as_deref() })
     }
 
     fn check(&self, targets: &Targets<'_, T>, rows: usize, outputs: usize) -> Result<()> {

@@ -9,7 +9,7 @@ use ndarray::{Array2, ArrayView2};
 
 use crate::error::{Error, Result};
 use crate::kernels::{self, RowIndex};
-pub use crate::kernels::{LossSum, OutputLoss};
+pub use crate::kernels::{LossSum, OutputLoss, SoftmaxLoss};
 use crate::scalar::Scalar;
 
 pub use targets::{Target, TargetKind, Targets};
@@ -179,15 +179,16 @@ pub trait Loss<T: Scalar>: Send + Sync {
     }
 
     /// The rows `rows` of `targets` together: writes each one's gradient over `gradient`, and returns their sum. `logits`
-    /// and `gradient` are `[rows, outputs]`. Default: many rows at once where [`output_loss`](Loss::output_loss) says how,
-    /// else [`weighted_row`](Loss::weighted_row) for each.
+    /// and `gradient` are `[rows, outputs]`. Default: many rows at once where [`output_loss`](Loss::output_loss) or
+    /// [`softmax_loss`](Loss::softmax_loss) says how, else [`weighted_row`](Loss::weighted_row) for each.
     fn weighted_rows(&self, logits: &[T], targets: &Targets<'_, T>, rows: RowIndex<'_>, gradient: &mut [T]) -> LossSum {
-        match (self.output_loss(), targets.single_values()) {
-            (Some(loss), Some(targets)) => {
-                let weight = targets.total_weight(rows);
-                LossSum { loss: kernels::output_loss(logits, targets, rows, loss, gradient), weight }
-            }
-            _ => each_row(self, logits, targets, rows, gradient),
+        if let (Some(loss), Some(targets)) = (self.output_loss(), targets.single_values()) {
+            let weight = targets.total_weight(rows);
+            LossSum { loss: kernels::output_loss(logits, targets, rows, loss, gradient), weight }
+        } else if let (Some(loss), Some(labels)) = (self.softmax_loss(), targets.labels()) {
+            kernels::softmax_cross_entropy(logits, labels.counted_by(loss), rows, gradient)
+        } else {
+            each_row(self, logits, targets, rows, gradient)
         }
     }
 
@@ -195,6 +196,13 @@ pub trait Loss<T: Scalar>: Send + Sync {
     /// are then taken many at once, **without** calling `row` or `weighted_row`, so that a loss that changes those of another
     /// leaves this as it is. Default: `None`, the kernels do not know it.
     fn output_loss(&self) -> Option<OutputLoss<T>> {
+        None
+    }
+
+    /// What [`row`](Loss::row) computes for classes, with the weight of a row's class, if that is the cross-entropy of the
+    /// outputs' softmax: the kernels know it, and rows are then taken many at once, **without** calling `row` or
+    /// `weighted_row`, as with [`output_loss`](Loss::output_loss). Default: `None`.
+    fn softmax_loss(&self) -> Option<SoftmaxLoss<'_>> {
         None
     }
 

@@ -35,23 +35,44 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M,
         Rows::new(features.to_slice().expect("kept in standard layout"), features.ncols(), index).ahead(ahead)
     }
 
-    /// Writes the gradient of rows of a linear model with one output over `gradient`, and returns their loss, where that is
-    /// done in one pass.
+    /// Writes the gradient of rows over `gradient`, and returns their loss, where that is done in one pass: the model is a
+    /// linear layer, and the kernels know the loss.
     #[inline(always)]
-    fn one_output(&self, index: RowIndex<'_>, ahead: RowIndex<'_>, gradient: &mut [T]) -> Option<LossSum> {
-        if self.model.outputs() != 1 {
-            return None;
+    fn one_pass(&self, index: RowIndex<'_>, ahead: RowIndex<'_>, gradient: &mut [T]) -> Option<LossSum> {
+        let outputs = self.model.outputs();
+        if outputs != 1 {
+            return self.several_outputs(outputs, index, ahead, gradient);
         }
         let (loss, targets) = (self.loss.output_loss()?, self.targets.single_values()?);
-        // A layer that is not all there is goes the long way.
-        let layer = self.model.linear_layer()?;
-        let [weight, bias] = layer;
-        if weight.len() != self.model.inputs() || weight.len() + bias.len() != gradient.len() {
-            return None;
-        }
-        let gradient = gradient.split_at_mut(self.model.inputs()).into();
+        let layer = self.layer(outputs, gradient.len())?;
+        let gradient = gradient.split_at_mut(layer[0].len()).into();
         let loss = kernels::linear_loss(&self.rows(index, ahead), layer, targets, loss, gradient);
         Some(LossSum { loss, weight: targets.total_weight(index) })
+    }
+
+    // A function of its own: what it needs on the stack would slow down the other.
+    #[inline(never)]
+    fn several_outputs(
+        &self,
+        outputs: usize,
+        index: RowIndex<'_>,
+        ahead: RowIndex<'_>,
+        gradient: &mut [T],
+    ) -> Option<LossSum> {
+        let labels = self.targets.labels()?.counted_by(self.loss.softmax_loss()?);
+        let layer = self.layer(outputs, gradient.len())?;
+        let gradient = gradient.split_at_mut(layer[0].len()).into();
+        kernels::linear_softmax(&self.rows(index, ahead), outputs, layer, labels, gradient)
+    }
+
+    /// Weight and bias of a model that is a linear layer with so many parameters. One that is not all there goes the long
+    /// way.
+    #[inline(always)]
+    fn layer(&self, outputs: usize, parameters: usize) -> Option<[&[T]; 2]> {
+        let layer = self.model.linear_layer()?;
+        let [weight, bias] = layer;
+        let fits = weight.len() == self.model.inputs() * outputs && weight.len() + bias.len() == parameters;
+        fits.then_some(layer)
     }
 }
 
@@ -88,7 +109,7 @@ impl<T: Scalar> Scratch<T> {
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
     {
-        if let Some(loss) = problem.one_output(rows, ahead, gradient) {
+        if let Some(loss) = problem.one_pass(rows, ahead, gradient) {
             return loss;
         }
         let (mut sum, mut anew) = (LossSum::default(), true);

@@ -1,0 +1,217 @@
+//! Softmax cross-entropy of a linear layer and its gradient, in one pass over the rows: a piece of them goes forward and back
+//! while it is in the cache, and its logits never are anything but a piece.
+
+use super::backward::Block;
+use super::element::Element;
+use super::forward::GroupRows;
+use super::lanes::{GROUP, Lanes};
+use super::level::Kernel;
+use super::rows::{Need, Rows};
+use super::softmax_loss::{LossSum, RowLabels};
+use super::softmax_piece::{MOST_ROWS, Piece, ROOM};
+use super::vector::sum_lanes;
+
+/// The sum of the rows' losses, the softmax cross-entropy of the outputs `weight row + bias`, and of their weights. Writes the
+/// gradient over what `weight_gradient` and `bias_gradient` hold. `weight` is `[classes, width]`, `bias` `[classes]` or empty.
+/// `None`, with nothing written, where there are so many classes that rows are better taken one by one.
+///
+/// # Panics
+/// If the lengths do not fit each other, or a label is not below the number of classes.
+pub fn linear_softmax<T: Element>(
+    rows: &Rows<'_, T>,
+    classes: usize,
+    [weight, bias]: [&[T]; 2],
+    labels: RowLabels<'_, T>,
+    [weight_gradient, bias_gradient]: [&mut [T]; 2],
+) -> Option<LossSum> {
+    let numbers = classes.checked_mul(rows.width());
+    assert!(
+        Some(weight.len()) == numbers && weight_gradient.len() == weight.len(),
+        "a weight and a gradient for each class and column"
+    );
+    assert!(
+        (bias.is_empty() || bias.len() == classes) && bias_gradient.len() == bias.len(),
+        "a bias and its gradient for each class, or none"
+    );
+    T::run_linear_softmax(LinearSoftmax { rows, classes, weight, bias, labels, weight_gradient, bias_gradient })
+}
+
+pub struct LinearSoftmax<'a, T> {
+    rows: &'a Rows<'a, T>,
+    classes: usize,
+    weight: &'a [T],
+    bias: &'a [T],
+    labels: RowLabels<'a, T>,
+    weight_gradient: &'a mut [T],
+    bias_gradient: &'a mut [T],
+}
+
+/// Bytes of rows that stay in the nearest cache, or in the next, until they go back.
+const NEAREST_BYTES: usize = 16 * 1024;
+const NEAR_BYTES: usize = 256 * 1024;
+/// Fewer rows would leave the gradient's registers too often.
+const FEWEST_ROWS: usize = 16;
+
+impl<T: Element> Kernel<T> for LinearSoftmax<'_, T> {
+    type Output = Option<LossSum>;
+
+    #[inline(always)]
+    fn run<V: Lanes<Element = T>>(self) -> Option<LossSum> {
+        let piece = Piece::of::<V>(self.classes)?;
+        let row_bytes = self.rows.width() * size_of::<T>();
+        let block = (NEAR_BYTES / row_bytes.max(1)).max(FEWEST_ROWS).min(piece.rows()) / GROUP * GROUP;
+        Some(if block * row_bytes <= NEAREST_BYTES {
+            self.sum::<V, true>(piece, block)
+        } else {
+            self.sum::<V, false>(piece, block)
+        })
+    }
+}
+
+impl<T: Element> LinearSoftmax<'_, T> {
+    /// The sum of the losses, of `block` rows at a time, which are read `ONCE` from memory or further in.
+    #[inline(always)]
+    fn sum<V: Lanes<Element = T>, const ONCE: bool>(self, mut piece: Piece<T>, block: usize) -> LossSum {
+        let (rows, width, classes) = (self.rows, self.rows.width(), self.classes);
+        let need = if ONCE { Need::Once } else { Need::Soon };
+        let ahead_rows = rows.distance_ahead(need).max(block.min(rows.len()));
+        let (mut inputs, mut next) = ([std::ptr::null(); MOST_ROWS], [std::ptr::null(); MOST_ROWS]);
+        let mut ahead = [0; MOST_ROWS];
+        let mut gradient = [T::zero(); ROOM];
+        if rows.is_empty() {
+            self.weight_gradient.fill(T::zero());
+        }
+        self.bias_gradient.fill(T::zero());
+        let (mut sum, mut place) = (LossSum::default(), 0);
+        while place < rows.len() {
+            let count = (rows.len() - place).min(block);
+            rows.addresses(place, &mut inputs[..count]);
+            rows.rows_ahead(place, ahead_rows, &mut ahead[..count]);
+            for (next, &row) in next.iter_mut().zip(&ahead[..count]) {
+                *next = rows.address(row);
+                self.labels.prefetch(row);
+            }
+            for first in (0..count).step_by(GROUP) {
+                // A group that is not full computes its last row more than once.
+                let at = |r: usize| (first + r).min(count - 1);
+                let group = GroupRows {
+                    inputs: std::array::from_fn(|r| inputs[at(r)]),
+                    next: std::array::from_fn(|r| next[at(r)]),
+                    need,
+                    width,
+                };
+                let write = |class: usize, sums: &[[T; GROUP]]| {
+                    for (k, sums) in sums.iter().enumerate() {
+                        let bias = self.bias.get(class + k).copied().unwrap_or(T::zero());
+                        piece.set(class + k, first, sums.map(|sum| sum + bias));
+                    }
+                };
+                // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and `linear_softmax` the weight's.
+                unsafe { group.products::<V>(self.weight, classes, write) };
+            }
+            sum += piece.add_up::<V>(self.labels, rows.index().part(place, place + count));
+            piece.write_rows(&mut gradient[..count * classes]);
+            for (class, bias) in self.bias_gradient.iter_mut().enumerate() {
+                *bias += sum_lanes::<V>(&piece.of_class(class)[..count]);
+            }
+            let block = Block {
+                inputs: &inputs[..count],
+                next: &next[..count],
+                need,
+                width,
+                output_gradient: &gradient[..count * classes],
+                each: classes,
+                anew: place == 0,
+            };
+            // SAFETY: `Rows::new` has found each row's numbers to be there, and `linear_softmax` the gradient's.
+            unsafe { block.add_all::<V>(self.weight_gradient) };
+            place += count;
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::test_levels::{close, numbers, on_every_level};
+    use crate::kernels::{RowIndex, linear_backward, linear_forward, softmax_cross_entropy};
+
+    #[test]
+    fn one_pass_is_forward_loss_and_backward_on_odd_shapes() {
+        on_every_level(|| {
+            for classes in [1, 2, 3, 4, 5, 7, 10, 13, 33, 70] {
+                for (count, width) in [(0, 5), (1, 0), (3, 1), (64, 2), (65, 17), (17, 33), (131, 100)] {
+                    for bias in [true, false] {
+                        check::<f64>(count, width, classes, bias, 1e-12);
+                        check::<f32>(count, width, classes, bias, 2e-4);
+                    }
+                }
+            }
+            // Rows that are fetched within the batch, and such that only few of go through together.
+            check::<f64>(600, 16, 3, true, 1e-11);
+            check::<f32>(200, 1500, 10, true, 2e-3);
+            check::<f64>(70, 3000, 3, true, 1e-11);
+        });
+    }
+
+    fn check<T: Element + std::fmt::Debug>(count: usize, width: usize, classes: usize, bias: bool, tolerance: f64) {
+        let all = count + 7;
+        let (matrix, weight): (Vec<T>, Vec<T>) = (numbers(all * width, 1), numbers(classes * width, 2));
+        let bias: Vec<T> = if bias { numbers(classes, 3) } else { Vec::new() };
+        let classes_of_rows: Vec<usize> = (0..all).map(|i| i * 5 % classes).collect();
+        let weights: Vec<T> = (0..all).map(|i| T::from_f64((i % 4) as f64)).collect();
+        let class_weights: Vec<f64> = (0..classes).map(|class| 0.5 + (class % 3) as f64).collect();
+        let list: Vec<u32> = (0..count as u32).map(|i| (i * 7 + 3) % all as u32).collect();
+        for index in [RowIndex::list(&list), RowIndex::range(2, count)] {
+            for weighted in [false, true] {
+                let labels = RowLabels {
+                    weights: weighted.then_some(&weights[..]),
+                    class_weights: weighted.then_some(&class_weights[..]),
+                    ..RowLabels::new(&classes_of_rows)
+                };
+                let rows = Rows::new(&matrix, width, index);
+                let (mut logits, mut gradient) = (vec![T::zero(); count * classes], vec![T::zero(); count * classes]);
+                linear_forward(&rows, &weight, &bias, &mut logits);
+                let expected = softmax_cross_entropy(&logits, labels, index, &mut gradient);
+                let (mut of_weight, mut of_bias) = (vec![T::zero(); weight.len()], vec![T::zero(); bias.len()]);
+                linear_backward(&rows, &gradient, &mut of_weight, &mut of_bias);
+
+                // What is there is written over.
+                let (mut weight_gradient, mut bias_gradient): (Vec<T>, Vec<T>) =
+                    (numbers(weight.len(), 4), numbers(bias.len(), 5));
+                let rows = rows.ahead(RowIndex::list(&list[..count / 2]));
+                let gradients = [&mut weight_gradient[..], &mut bias_gradient[..]];
+                let Some(found) = linear_softmax(&rows, classes, [&weight, &bias], labels, gradients) else {
+                    assert!(classes > 64, "{classes} classes");
+                    continue;
+                };
+                close(found.loss, expected.loss, tolerance);
+                close(found.weight, expected.weight, tolerance);
+                for (found, expected) in
+                    weight_gradient.iter().chain(&bias_gradient).zip(of_weight.iter().chain(&of_bias))
+                {
+                    close(found.as_f64(), expected.as_f64(), tolerance);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_shows() {
+        on_every_level(|| {
+            for bad in [f64::NAN, f64::INFINITY] {
+                for place in [0, 17, 69] {
+                    let mut matrix = vec![0.5; 70 * 3];
+                    matrix[place * 3] = bad;
+                    let rows = Rows::new(&matrix, 3, RowIndex::range(0, 70));
+                    let (weight, mut gradient) = ([1.0; 6], [0.0; 6]);
+                    let labels = RowLabels::new(&[1; 70]);
+                    let found = linear_softmax(&rows, 2, [&weight, &[]], labels, [&mut gradient, &mut []]).unwrap();
+                    assert!(!found.loss.is_finite(), "{bad} in row {place}: {found:?}");
+                    assert!(gradient.iter().all(|g| !g.is_finite()));
+                }
+            }
+        });
+    }
+}
