@@ -91,8 +91,10 @@ pub trait Model<T: Scalar>: Send + Sync {
 
     /// For a model that is `weight input + bias` and nothing else, the values of its only parameters: the weight, `[outputs,
     /// inputs]`, which comes first, and the bias, `[outputs]`, or none. The curvature of its loss is then known from the
-    /// data, and training takes one output forward and back in one pass, **without** calling `forward_rows` and
-    /// the methods that go backward: a model that changes them leaves this as it is. Default: `None`, it is another model.
+    /// data, and training goes forward and back in one pass with losses that kernels know
+    /// ([`output_loss`](crate::Loss::output_loss), [`softmax_loss`](crate::Loss::softmax_loss)), **without** calling
+    /// `forward_rows` and the methods that go backward: a model that changes them leaves this as it is. Default: `None`, it
+    /// is another model.
     fn linear_layer(&self) -> Option<[&[T]; 2]> {
         None
     }
