@@ -135,7 +135,7 @@ impl<T: Element> LinearSoftmax<'_, T> {
 mod tests {
     use super::*;
     use crate::kernels::test_levels::{close, numbers, on_every_level};
-    use crate::kernels::{RowIndex, linear_backward, linear_forward, softmax_cross_entropy};
+    use crate::kernels::{RowIndex, SoftmaxLoss, linear_backward, linear_forward, softmax_cross_entropy};
 
     #[test]
     fn one_pass_is_forward_loss_and_backward_on_odd_shapes() {
@@ -165,11 +165,11 @@ mod tests {
         let list: Vec<u32> = (0..count as u32).map(|i| (i * 7 + 3) % all as u32).collect();
         for index in [RowIndex::list(&list), RowIndex::range(2, count)] {
             for weighted in [false, true] {
-                let labels = RowLabels {
-                    weights: weighted.then_some(&weights[..]),
-                    class_weights: weighted.then_some(&class_weights[..]),
-                    ..RowLabels::new(&classes_of_rows)
-                };
+                let mut labels = RowLabels::new(&classes_of_rows);
+                if weighted {
+                    labels.weights = Some(&weights);
+                    labels.loss = SoftmaxLoss { class_weights: Some(&class_weights), label_smoothing: 0.2 };
+                }
                 let rows = Rows::new(&matrix, width, index);
                 let (mut logits, mut gradient) = (vec![T::zero(); count * classes], vec![T::zero(); count * classes]);
                 linear_forward(&rows, &weight, &bias, &mut logits);

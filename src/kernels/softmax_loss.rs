@@ -2,7 +2,7 @@
 
 use std::ops::{Add, AddAssign};
 
-use num_traits::{Float, Zero};
+use num_traits::{Float, One, Zero};
 
 use super::element::Element;
 use super::exponential::exp;
@@ -11,33 +11,52 @@ use super::level::Kernel;
 use super::rows::{Need, RowIndex, prefetch};
 use super::softmax_piece::Piece;
 
-/// The cross-entropy of the outputs' softmax against a class index.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The cross-entropy of the outputs' softmax against a class index: `sum_c s_c (ln(sum exp(z)) - z_c)`, where `s_c` is the
+/// share of class c: `w_c (onehot_c (1-e) + e/C)` with class weights w, label smoothing e and C classes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct SoftmaxLoss<'a> {
-    /// What the rows of each class count, `[classes]`. `None`: once.
+    /// What each class counts, `[classes]`. `None`: once.
     pub class_weights: Option<&'a [f64]>,
+    /// The share of the target that is spread over all classes, 0 to 1. Default: 0.
+    pub label_smoothing: f64,
 }
 
-/// A class for each row of a matrix, and what each row counts: its own weight times that of its class.
+impl SoftmaxLoss<'_> {
+    /// What a class counts.
+    #[inline(always)]
+    pub(super) fn class_weight<T: Element>(&self, class: usize) -> T {
+        self.class_weights.map_or(T::one(), |weights| T::from_f64(weights[class]))
+    }
+
+    /// What a label's own class counts less for smoothing, and the share that goes to each of so many classes, if any does.
+    #[inline(always)]
+    pub(super) fn smoothing<T: Element>(&self, classes: usize) -> Option<(T, T)> {
+        let spread = self.label_smoothing / classes as f64;
+        (self.label_smoothing > 0.0).then(|| (T::from_f64(1.0 - self.label_smoothing), T::from_f64(spread)))
+    }
+
+    /// What so many classes count together.
+    #[inline(always)]
+    pub(super) fn total_class_weight<T: Element>(&self, classes: usize) -> T {
+        T::from_f64(self.class_weights.map_or(classes as f64, |weights| weights.iter().sum()))
+    }
+}
+
+/// A class for each row of a matrix, what each row counts, and the loss they are for.
 #[derive(Debug, Clone, Copy)]
 pub struct RowLabels<'a, T> {
     /// `[rows]`, those of all rows of the matrix, as are the weights.
     pub classes: &'a [usize],
     /// `None`: every row counts once.
     pub weights: Option<&'a [T]>,
-    /// `[classes]`. `None`: every class counts once.
-    pub class_weights: Option<&'a [f64]>,
+    /// The loss, and what each class counts.
+    pub loss: SoftmaxLoss<'a>,
 }
 
 impl<'a, T: Element> RowLabels<'a, T> {
-    /// Classes, each of which counts once.
+    /// Classes, each of which counts once, for plain cross-entropy.
     pub fn new(classes: &'a [usize]) -> Self {
-        RowLabels { classes, weights: None, class_weights: None }
-    }
-
-    /// The same with what each class counts for a loss.
-    pub fn counted_by(self, loss: SoftmaxLoss<'a>) -> Self {
-        RowLabels { class_weights: loss.class_weights, ..self }
+        RowLabels { classes, weights: None, loss: SoftmaxLoss::default() }
     }
 
     /// Asks for what a row will be asked for.
@@ -49,12 +68,10 @@ impl<'a, T: Element> RowLabels<'a, T> {
         }
     }
 
-    /// The class of a row, and what it counts.
+    /// The class of a row, and the row's own weight.
     #[inline(always)]
     pub(super) fn at(&self, row: usize) -> (usize, T) {
-        let class = self.classes[row];
-        let of_class = self.class_weights.map_or(T::one(), |weights| T::from_f64(weights[class]));
-        (class, self.weights.map_or(of_class, |weights| of_class * weights[row]))
+        (self.classes[row], self.weights.map_or(T::one(), |weights| weights[row]))
     }
 }
 
@@ -81,8 +98,8 @@ impl AddAssign for LossSum {
     }
 }
 
-/// The sum of `w (ln(sum exp(z)) - z_label)` over rows of several logits, and that of their weights w. Writes
-/// `w (softmax - onehot)` over `gradient`. `logits` and `gradient` are `[rows, classes]`; `labels` holds those of all rows
+/// The sum of the losses of rows of several logits, and that of their weights: each row's own times its class's. Writes the
+/// gradient, without smoothing `w (softmax - onehot)`, over `gradient`. `logits` and `gradient` are `[rows, classes]`; `labels` holds those of all rows
 /// that `rows` may name.
 ///
 /// # Panics
@@ -129,15 +146,16 @@ impl<T: Element> Kernel<T> for SoftmaxCrossEntropy<'_, T> {
         }
         let each = rows.iter().zip(logits.chunks_exact(classes)).zip(gradient.chunks_exact_mut(classes));
         for ((row, logits), gradient) in each {
-            let (label, weight) = labels.at(row);
-            let loss = softmax_row::<V>(logits, label, weight, gradient);
-            sum += LossSum { loss: (weight * loss).as_f64(), weight: weight.as_f64() };
+            let (label, row_weight) = labels.at(row);
+            let weight = labels.loss.class_weight::<T>(label) * row_weight;
+            let loss = softmax_row::<V>(logits, label, [row_weight, weight], labels.loss, gradient);
+            sum += LossSum { loss: loss.as_f64(), weight: weight.as_f64() };
         }
         sum
     }
 }
 
-/// One row: writes `weight (softmax - onehot)`, and returns the loss, unweighted.
+/// One row of its own weight, and of that times its class's: writes the gradient, and returns the loss.
 ///
 /// For a label that is nearly certain both the loss and the label's `p - 1` are differences of nearly equal numbers: the
 /// other classes' probabilities have them exactly.
@@ -145,7 +163,8 @@ impl<T: Element> Kernel<T> for SoftmaxCrossEntropy<'_, T> {
 fn softmax_row<V: Lanes>(
     logits: &[V::Element],
     label: usize,
-    weight: V::Element,
+    [row_weight, weight]: [V::Element; 2],
+    of: SoftmaxLoss<'_>,
     gradient: &mut [V::Element],
 ) -> V::Element {
     let zero = V::Element::zero();
@@ -171,7 +190,11 @@ fn softmax_row<V: Lanes>(
     }
     let others = sum.sum();
     let total = others + own;
-    let share = weight / total;
+    let (kept, spread) = of.smoothing(logits.len()).unwrap_or((V::Element::one(), zero));
+    // The shares of the label's own and of what is spread.
+    let (kept, spread) = (weight * kept, row_weight * spread);
+    let spread_over_all = spread * of.total_class_weight(logits.len());
+    let share = (kept + spread_over_all) / total;
     for piece in gradient.chunks_mut(V::LANES) {
         // SAFETY: as above.
         unsafe {
@@ -179,8 +202,20 @@ fn softmax_row<V: Lanes>(
             p.store_partial(piece.as_mut_ptr(), piece.len());
         }
     }
-    gradient[label] = -(others * share);
-    if others <= own { (others / own).ln_1p() } else { total.ln() - (logits[label] - largest) }
+    gradient[label] = (own * spread_over_all - others * kept) / total;
+    let below = logits[label] - largest;
+    let mut loss = kept * if others <= own { (others / own).ln_1p() } else { total.ln() - below };
+    if spread > zero {
+        for (class, (gradient, &logit)) in gradient.iter_mut().zip(logits).enumerate() {
+            let share = spread * of.class_weight(class);
+            *gradient -= share;
+            // A share of 0 must not meet an infinite difference.
+            if share > zero {
+                loss += share * (total.ln() - (logit - largest));
+            }
+        }
+    }
+    loss
 }
 
 #[cfg(test)]
@@ -211,11 +246,12 @@ mod tests {
         let logits: Vec<T> = numbers::<T>(count * classes, 1).iter().map(|&z| z * T::from_f64(scale)).collect();
         let weights: Vec<T> = (0..80).map(|i| T::from_f64((i % 4) as f64 / 2.0)).collect();
         let class_weights: Vec<f64> = (0..classes).map(|class| 1.0 + (class % 3) as f64).collect();
-        let (weights, class_weights) = (Some(&weights[..]), Some(&class_weights[..]));
-        for (weights, class_weights) in [(None, None), (weights, None), (None, class_weights), (weights, class_weights)]
-        {
-            let labels = RowLabels { classes: &labels, weights, class_weights };
-            listed_and_in_line(&list).into_iter().for_each(|rows| several_rows(&logits, labels, rows, tolerance));
+        for (weights, class_weights) in [(None, None), (Some(&weights[..]), None), (None, Some(&class_weights[..]))] {
+            for label_smoothing in [0.0, 0.1, 1.0] {
+                let loss = SoftmaxLoss { class_weights, label_smoothing };
+                let labels = RowLabels { classes: &labels, weights, loss };
+                listed_and_in_line(&list).into_iter().for_each(|rows| several_rows(&logits, labels, rows, tolerance));
+            }
         }
     }
 
@@ -228,20 +264,25 @@ mod tests {
         let classes = logits.len() / rows.len();
         let mut gradient = vec![T::nan(); logits.len()];
         let sum = softmax_cross_entropy(logits, labels, rows, &mut gradient);
+        let class_weight = |class: usize| labels.loss.class_weights.map_or(1.0, |weights| weights[class]);
+        let smoothing = labels.loss.label_smoothing;
         let (mut expected, mut expected_weight) = (0.0, 0.0);
         for (i, row) in rows.iter().enumerate() {
             let label = labels.classes[row];
-            let weight = labels.weights.map_or(1.0, |weights| weights[row].as_f64())
-                * labels.class_weights.map_or(1.0, |weights| weights[label]);
+            let weight = labels.weights.map_or(1.0, |weights| weights[row].as_f64());
             let z: Vec<f64> = logits[i * classes..(i + 1) * classes].iter().map(|z| z.as_f64()).collect();
             let mut p = vec![0.0; classes];
             let log_sum_exp = crate::kernels::softmax(&z, &mut p);
-            expected += weight * (log_sum_exp - z[label]);
+            let share = |class: usize| {
+                let onehot = if class == label { 1.0 - smoothing } else { 0.0 };
+                weight * class_weight(class) * (onehot + smoothing / classes as f64)
+            };
+            let total: f64 = (0..classes).map(share).sum();
+            expected += (0..classes).map(|class| share(class) * (log_sum_exp - z[class])).sum::<f64>();
             for (class, p) in p.iter().enumerate() {
-                let onehot = if class == label { 1.0 } else { 0.0 };
-                close(gradient[i * classes + class].as_f64(), weight * (p - onehot), tolerance);
+                close(gradient[i * classes + class].as_f64(), total * p - share(class), tolerance);
             }
-            expected_weight += weight;
+            expected_weight += weight * class_weight(label);
         }
         close(sum.loss, expected, tolerance);
         close(sum.weight, expected_weight, tolerance);

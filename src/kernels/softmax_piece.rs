@@ -7,7 +7,7 @@ use super::element::Element;
 use super::exponential::{exp, ln_1p};
 use super::lanes::{GROUP, Lanes};
 use super::rows::RowIndex;
-use super::softmax_loss::{LossSum, RowLabels};
+use super::softmax_loss::{LossSum, RowLabels, SoftmaxLoss};
 
 /// The numbers that a piece has room for.
 pub(super) const ROOM: usize = 1024;
@@ -24,12 +24,15 @@ pub(super) struct Piece<T> {
     terms: [T; ROOM],
     /// The class of each row.
     labels: [usize; MOST_ROWS],
-    /// What each row counts.
+    /// Each row's own weight, and that times its class's.
+    row_weights: [T; MOST_ROWS],
     weights: [T; MOST_ROWS],
     /// The label's logit, then what it is less than the largest of the row: at most 0.
     below: [T; MOST_ROWS],
     /// The label's exponential, then its gradient.
     own: [T; MOST_ROWS],
+    /// With smoothing, what each class counts times its logit less the largest, added up.
+    all_below: [T; MOST_ROWS],
 }
 
 impl<T: Element> Piece<T> {
@@ -44,9 +47,11 @@ impl<T: Element> Piece<T> {
             rows,
             terms: [T::zero(); ROOM],
             labels: [0; MOST_ROWS],
+            row_weights: numbers,
             weights: numbers,
             below: numbers,
             own: numbers,
+            all_below: numbers,
         })
     }
 
@@ -83,18 +88,19 @@ impl<T: Element> Piece<T> {
         for (place, row) in rows.iter().enumerate() {
             let (label, weight) = labels.at(row);
             assert!(label < self.classes, "a label among the classes");
-            (self.labels[place], self.weights[place]) = (label, weight);
+            (self.labels[place], self.row_weights[place]) = (label, weight);
+            self.weights[place] = labels.loss.class_weight::<T>(label) * weight;
             self.below[place] = self.terms[label * self.rows + place];
         }
         for first in (0..count).step_by(V::LANES) {
-            self.exponentials::<V>(first);
+            self.exponentials::<V>(labels.loss, first);
         }
         for (place, &label) in self.labels[..count].iter().enumerate() {
             self.own[place] = std::mem::replace(&mut self.terms[label * self.rows + place], T::zero());
         }
         let mut loss = 0.0;
         for first in (0..count).step_by(V::LANES) {
-            let of_rows = self.loss_and_gradient::<V>(first);
+            let of_rows = self.loss_and_gradient::<V>(labels.loss, first);
             // What an unused lane holds is no row's loss.
             loss += of_rows.first((count - first).min(V::LANES)).sum().as_f64();
         }
@@ -122,19 +128,28 @@ impl<T: Element> Piece<T> {
 
     /// Replaces the logits of a register of rows with `exp(z - largest)`.
     #[inline(always)]
-    fn exponentials<V: Lanes<Element = T>>(&mut self, first: usize) {
+    fn exponentials<V: Lanes<Element = T>>(&mut self, loss: SoftmaxLoss<'_>, first: usize) {
         let mut largest = V::splat(T::neg_infinity());
         for class in 0..self.classes {
             largest = largest.max(self.register(class, first));
         }
+        let mut all_below = V::splat(T::zero());
         for class in 0..self.classes {
-            let logits: V = self.register(class, first);
-            self.set_register(class, first, exp(logits.sub(largest)));
+            let below = self.register::<V>(class, first).sub(largest);
+            if loss.label_smoothing > 0.0 {
+                let weight = loss.class_weight::<T>(class);
+                // What does not count must not meet an infinite difference.
+                if weight > T::zero() {
+                    all_below = below.mul_add(V::splat(weight), all_below);
+                }
+            }
+            self.set_register(class, first, exp(below));
         }
         // SAFETY: a register of rows from `first` on is within `self.rows`, which is at most `MOST_ROWS`.
         unsafe {
             let below = self.below.as_mut_ptr().add(first);
             V::load(below).sub(largest).store(below);
+            all_below.store(self.all_below.as_mut_ptr().add(first));
         }
     }
 
@@ -144,32 +159,58 @@ impl<T: Element> Piece<T> {
     /// For a label that is nearly certain both the loss and the label's `p - 1` are differences of nearly equal numbers: the
     /// other classes' probabilities have them exactly.
     #[inline(always)]
-    fn loss_and_gradient<V: Lanes<Element = T>>(&mut self, first: usize) -> V {
+    fn loss_and_gradient<V: Lanes<Element = T>>(&mut self, loss: SoftmaxLoss<'_>, first: usize) -> V {
         let load = |numbers: &[T; MOST_ROWS]| {
             // SAFETY: a register of rows from `first` on is within `self.rows`, which is at most `MOST_ROWS`.
             unsafe { V::load(numbers.as_ptr().add(first)) }
         };
         let (own, below, weight) = (load(&self.own), load(&self.below), load(&self.weights));
-        let mut others = V::splat(T::zero());
+        let (row_weight, all_below) = (load(&self.row_weights), load(&self.all_below));
+        let zero = V::splat(T::zero());
+        let mut others = zero;
         for class in 0..self.classes {
             others = others.add(self.register(class, first));
         }
         let total = others.add(own);
-        let share = weight.div(total);
-        for class in 0..self.classes {
-            let term: V = self.register(class, first);
-            self.set_register(class, first, term.mul(share));
-        }
-        let gradient = V::splat(T::zero()).sub(others.mul(share));
-        // SAFETY: as above.
-        unsafe { gradient.store(self.own.as_mut_ptr().add(first)) };
-
         // ln(1 + others / own) of a label that is more likely than not, else ln(total) - below.
         let likely = others.sub(own);
-        let (rest, logarithm) = halved(total);
-        let odds = likely.where_negative(others.div(own), rest.sub(V::splat(T::one())));
-        let more = likely.where_negative(V::splat(T::zero()), logarithm.sub(below));
-        ln_1p(odds).add(more).mul(weight)
+        let (rest, halvings) = halved(total);
+        let rest = rest.sub(V::splat(T::one()));
+        let odds = likely.where_negative(others.div(own), rest);
+        let more = likely.where_negative(zero, halvings.sub(below));
+        let of_label = ln_1p(odds).add(more);
+
+        let Some((kept, of_each)) = loss.smoothing::<T>(self.classes) else {
+            let share = weight.div(total);
+            for class in 0..self.classes {
+                let term: V = self.register(class, first);
+                self.set_register(class, first, term.mul(share));
+            }
+            self.set_own(first, zero.sub(others.mul(share)));
+            return of_label.mul(weight);
+        };
+        // The shares of the label's own and of what is spread.
+        let (kept, spread) = (weight.mul(V::splat(kept)), row_weight.mul(V::splat(of_each)));
+        let spread_over_all = spread.mul(V::splat(loss.total_class_weight(self.classes)));
+        let share = kept.add(spread_over_all).div(total);
+        for class in 0..self.classes {
+            let of_class = spread.mul(V::splat(loss.class_weight(class)));
+            let term: V = self.register(class, first);
+            self.set_register(class, first, term.mul(share).sub(of_class));
+        }
+        let own_spread = weight.mul(V::splat(of_each));
+        let gradient = own.mul(spread_over_all).sub(others.mul(kept)).div(total);
+        self.set_own(first, gradient.sub(own_spread));
+        let logarithm = ln_1p(rest).add(halvings);
+        let of_all = logarithm.mul(spread_over_all).sub(all_below.mul(spread));
+        of_label.mul(kept).add(of_all)
+    }
+
+    #[inline(always)]
+    fn set_own<V: Lanes<Element = T>>(&mut self, first: usize, gradient: V) {
+        debug_assert!(first + V::LANES <= self.rows);
+        // SAFETY: a register of rows from `first` on is within `self.rows`, which is at most `MOST_ROWS`.
+        unsafe { gradient.store(self.own.as_mut_ptr().add(first)) };
     }
 
     /// What the piece holds of a class for a register of rows.

@@ -113,7 +113,8 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
     }
 
     fn softmax_loss(&self) -> Option<SoftmaxLoss<'_>> {
-        (self.label_smoothing == 0.0).then_some(SoftmaxLoss { class_weights: self.class_weights.as_deref() })
+        let CrossEntropy { class_weights, label_smoothing } = self;
+        Some(SoftmaxLoss { class_weights: class_weights.as_deref(), label_smoothing: *label_smoothing })
     }
 
     fn check(&self, targets: &Targets<'_, T>, rows: usize, outputs: usize) -> Result<()> {

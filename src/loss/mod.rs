@@ -185,8 +185,8 @@ pub trait Loss<T: Scalar>: Send + Sync {
         if let (Some(loss), Some(targets)) = (self.output_loss(), targets.single_values()) {
             let weight = targets.total_weight(rows);
             LossSum { loss: kernels::output_loss(logits, targets, rows, loss, gradient), weight }
-        } else if let (Some(loss), Some(labels)) = (self.softmax_loss(), targets.labels()) {
-            kernels::softmax_cross_entropy(logits, labels.counted_by(loss), rows, gradient)
+        } else if let Some(labels) = self.softmax_loss().and_then(|loss| targets.labels(loss)) {
+            kernels::softmax_cross_entropy(logits, labels, rows, gradient)
         } else {
             each_row(self, logits, targets, rows, gradient)
         }
@@ -199,8 +199,7 @@ pub trait Loss<T: Scalar>: Send + Sync {
         None
     }
 
-    /// What [`row`](Loss::row) computes for classes, with the weight of a row's class, if that is the cross-entropy of the
-    /// outputs' softmax: the kernels know it, and rows are then taken many at once, **without** calling `row` or
+    /// What [`row`](Loss::row) computes for classes, if that is the cross-entropy of the outputs' softmax: the kernels know it, and rows are then taken many at once, **without** calling `row` or
     /// `weighted_row`, as with [`output_loss`](Loss::output_loss). Default: `None`.
     fn softmax_loss(&self) -> Option<SoftmaxLoss<'_>> {
         None

@@ -3,7 +3,7 @@
 use ndarray::{Array, Dimension};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::{RowLabels, RowTargets};
+use crate::kernels::{RowLabels, RowTargets, SoftmaxLoss};
 use crate::scalar::Scalar;
 
 /// What a loss takes as targets.
@@ -113,10 +113,10 @@ impl<'a, T: Scalar> Targets<'a, T> {
         }
     }
 
-    /// The classes.
-    pub(crate) fn labels(&self) -> Option<RowLabels<'a, T>> {
+    /// The classes, for a loss.
+    pub(crate) fn labels(&self, loss: SoftmaxLoss<'a>) -> Option<RowLabels<'a, T>> {
         match self.data {
-            Data::Classes(classes) => Some(RowLabels { classes, weights: self.weights, class_weights: None }),
+            Data::Classes(classes) => Some(RowLabels { classes, weights: self.weights, loss }),
             Data::Values { .. } => None,
         }
     }

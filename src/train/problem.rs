@@ -59,7 +59,7 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M,
         ahead: RowIndex<'_>,
         gradient: &mut [T],
     ) -> Option<LossSum> {
-        let labels = self.targets.labels()?.counted_by(self.loss.softmax_loss()?);
+        let labels = self.targets.labels(self.loss.softmax_loss()?)?;
         let layer = self.layer(outputs, gradient.len())?;
         let gradient = gradient.split_at_mut(layer[0].len()).into();
         kernels::linear_softmax(&self.rows(index, ahead), outputs, layer, labels, gradient)
