@@ -141,4 +141,4 @@ def gradus_csv(tools, name, more):
 GROWTH_IN_ROWS = [(10_000, 32, 1_000), (100_000, 32, 100), (1_000_000, 32, 10), (5_000_000, 32, 2)]
 GROWTH_IN_FEATURES = [(2_000_000, 32, 5), (640_000, 100, 5), (125_000, 512, 5), (31_250, 2_048, 5)]
 # For a run with and without a log.
-LOGGED = (500_000, 100, 4)
+LOGGED = (500_000, 100, 20)
