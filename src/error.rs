@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use crate::place::Place;
+
 /// A result whose error is [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -235,30 +237,6 @@ fn because(culprit: &Option<Culprit>) -> String {
     })
 }
 
-/// A place in a data file: file, line and column, as far as each is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The file's path, `-` for standard input, or the name of a synthetic data set.
-    pub file: String,
-    /// The line, counted from 1.
-    pub line: Option<u64>,
-    /// The column's name.
-    pub column: Option<String>,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        if let Some(column) = &self.column {
-            write!(f, ": column \"{column}\"")?;
-        }
-        Ok(())
-    }
-}
-
 fn help_line(help: &str) -> String {
     if help.is_empty() { String::new() } else { format!("\nhelp: {help}") }
 }
@@ -311,25 +289,6 @@ impl Error {
     /// Something in the data that cannot be used.
     pub fn data(place: Place, what: impl Into<String>, help: impl Into<String>) -> Self {
         ErrorKind::Data { place, what: what.into(), help: help.into() }.into()
-    }
-}
-
-impl Place {
-    /// A whole file.
-    pub fn file(file: impl Into<String>) -> Self {
-        Place { file: file.into(), line: None, column: None }
-    }
-
-    /// The same file at a line, counted from 1.
-    pub fn at_line(mut self, line: u64) -> Self {
-        self.line = Some(line);
-        self
-    }
-
-    /// The same place in a named column.
-    pub fn in_column(mut self, column: impl Into<String>) -> Self {
-        self.column = Some(column.into());
-        self
     }
 }
 

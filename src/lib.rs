@@ -67,6 +67,7 @@ pub mod loss;
 pub mod model;
 pub mod optim;
 mod parameter;
+mod place;
 pub mod predictor;
 pub mod remarks;
 mod scalar;
