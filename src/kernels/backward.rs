@@ -1,5 +1,6 @@
 //! The gradient of a linear layer, summed over some rows: of the weight `sum g row'`, of the bias `sum g`.
 
+use super::block_rows::{BlockRows, MOST_ROWS};
 use super::element::Element;
 use super::lanes::{GROUP, Lanes, last_touched, load_of_row, store};
 use super::level::Kernel;
@@ -68,9 +69,6 @@ pub struct Backward<'a, T> {
     anew: bool,
 }
 
-/// Rows whose addresses are looked up at once.
-const BLOCK: usize = 64;
-
 impl<T: Element> Kernel<T> for Backward<'_, T> {
     type Output = ();
 
@@ -85,26 +83,14 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
             self.weight_gradient[0] = before + dot_lanes::<V>(column, self.output_gradient);
             return;
         }
-        let width = self.rows.width();
+        let (rows, each) = (self.rows, self.each);
+        let mut block = BlockRows::new();
         let mut place = 0;
-        while place < self.rows.len() {
-            let count = (self.rows.len() - place).min(BLOCK);
-            let (mut inputs, mut ahead) = ([std::ptr::null(); BLOCK], [0; BLOCK]);
-            self.rows.addresses(place, &mut inputs[..count]);
-            self.rows.rows_ahead(place, self.rows.len(), &mut ahead[..count]);
-            let mut next = inputs;
-            for (next, &row) in next.iter_mut().zip(&ahead[..count]) {
-                *next = self.rows.address(row);
-            }
-            let block = Block {
-                inputs: &inputs[..count],
-                next: &next[..count],
-                need: Need::Soon,
-                width,
-                output_gradient: &self.output_gradient[place * self.each..(place + count) * self.each],
-                each: self.each,
-                anew: self.anew && place == 0,
-            };
+        while place < rows.len() {
+            let count = (rows.len() - place).min(MOST_ROWS);
+            block.find(rows, place, count, rows.len());
+            let output_gradient = &self.output_gradient[place * each..(place + count) * each];
+            let block = block.back(rows.width(), Need::Soon, output_gradient, each, self.anew && place == 0);
             // SAFETY: `Rows::new` has found the rows' numbers to be there, and `backward` those of the weight.
             unsafe { block.add_all::<V>(self.weight_gradient) };
             place += count;

@@ -1,15 +1,16 @@
 //! Loss and gradient of a linear layer with one output, in one pass over the rows: each block of them goes forward and
 //! back while it is in the cache nearest to the processor.
 
-use super::backward::{Block, add_bias};
+use super::backward::add_bias;
+use super::block_rows::{BlockRows, MOST_ROWS};
 use super::column_loss::ColumnLoss;
 use super::element::Element;
-use super::forward::tile;
+use super::forward::{GroupRows, tile};
 use super::lanes::{GROUP, Lanes};
 use super::level::Kernel;
 use super::linear_squared_error::LinearSquaredError;
 use super::output_loss::{OutputLoss, Pairs, RowTargets};
-use super::rows::{FETCHED, Need, Rows, prefetch};
+use super::rows::{Need, Rows};
 
 /// The sum of the losses of rows of one output `weight row + bias`. Writes its gradient over `weight_gradient`, `[width]`,
 /// and `bias_gradient`, `[1]` or empty as is `bias`. `weight` is `[width]`; `targets` holds those of all rows of the matrix.
@@ -69,9 +70,8 @@ pub struct LinearLoss<'a, T> {
     bias_gradient: &'a mut [T],
 }
 
-/// The bytes of a block that leave room in the nearest cache for what else is needed, and the most rows of one.
+/// The bytes of a block that leave room in the nearest cache for what else is needed.
 const BLOCK_BYTES: usize = 16 * 1024;
-const MOST_ROWS: usize = 64;
 
 /// The fewest, as many as share a register of losses: rows of more than 1 KiB come back from the next cache.
 const FEWEST_ROWS: usize = 16;
@@ -99,8 +99,7 @@ impl<T: Element> LinearLoss<'_, T> {
         let bias = self.bias.first().copied().unwrap_or(T::zero());
         let mut outputs = [T::zero(); MOST_ROWS];
         let mut gradient = [T::zero(); MOST_ROWS];
-        let (mut inputs, mut next) = ([std::ptr::null(); MOST_ROWS], [std::ptr::null(); MOST_ROWS]);
-        let mut ahead = [0; MOST_ROWS];
+        let mut block_rows = BlockRows::new();
         if rows.is_empty() {
             self.weight_gradient.fill(T::zero());
         }
@@ -108,22 +107,13 @@ impl<T: Element> LinearLoss<'_, T> {
         let (mut sum, mut place) = (0.0, 0);
         while place < rows.len() {
             let count = (rows.len() - place).min(block);
-            rows.addresses(place, &mut inputs[..count]);
-            rows.rows_ahead(place, ahead_rows, &mut ahead[..count]);
-            for (next, &row) in next.iter_mut().zip(&ahead[..count]) {
-                *next = rows.address(row);
-                prefetch(self.targets.values.as_ptr().wrapping_add(row), Need::Soon);
-                if let Some(weights) = self.targets.weights {
-                    prefetch(weights.as_ptr().wrapping_add(row), Need::Soon);
-                }
+            for &row in block_rows.find(rows, place, count, ahead_rows) {
+                self.targets.prefetch(row);
             }
-            for first in (0..count).step_by(GROUP) {
-                // A group that is not full computes its last row more than once.
-                let at = |r: usize| (first + r).min(count - 1);
-                let group: [_; GROUP] = std::array::from_fn(|r| inputs[at(r)]);
-                let fetch: [_; FETCHED] = std::array::from_fn(|r| next[at(r)]);
+            for first in block_rows.groups() {
+                let GroupRows { inputs, next, .. } = block_rows.group(first, width, need);
                 // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and `linear_loss` the weight's.
-                let [sums] = unsafe { tile::<V, 1>(&group, &fetch, need, self.weight.as_ptr(), width) };
+                let [sums] = unsafe { tile::<V, 1>(&inputs, &next, need, self.weight.as_ptr(), width) };
                 for (output, sum) in outputs[first..].iter_mut().zip(sums) {
                     *output = sum + bias;
                 }
@@ -136,15 +126,7 @@ impl<T: Element> LinearLoss<'_, T> {
             };
             sum += pairs.sum::<V>(self.loss);
             add_bias::<V>(&gradient[..count], self.bias_gradient);
-            let block = Block {
-                inputs: &inputs[..count],
-                next: &next[..count],
-                need,
-                width,
-                output_gradient: &gradient[..count],
-                each: 1,
-                anew: place == 0,
-            };
+            let block = block_rows.back(width, need, &gradient[..count], 1, place == 0);
             // SAFETY: `Rows::new` has found each row's numbers to be there, and `linear_loss` the gradient's.
             unsafe { block.add_output::<V>(0, self.weight_gradient) };
             place += count;

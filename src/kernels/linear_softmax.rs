@@ -1,14 +1,13 @@
 //! Softmax cross-entropy of a linear layer and its gradient, in one pass over the rows: a piece of them goes forward and back
 //! while it is in the cache, and its logits never are anything but a piece.
 
-use super::backward::Block;
+use super::block_rows::BlockRows;
 use super::element::Element;
-use super::forward::GroupRows;
 use super::lanes::{GROUP, Lanes};
 use super::level::Kernel;
 use super::rows::{Need, Rows};
 use super::softmax_loss::{LossSum, RowLabels};
-use super::softmax_piece::{MOST_ROWS, Piece, ROOM};
+use super::softmax_piece::{Piece, ROOM};
 use super::vector::sum_lanes;
 
 /// The sum of the rows' losses, the softmax cross-entropy of the outputs `weight row + bias`, and of their weights. Writes the
@@ -75,8 +74,7 @@ impl<T: Element> LinearSoftmax<'_, T> {
         let (rows, width, classes) = (self.rows, self.rows.width(), self.classes);
         let need = if ONCE { Need::Once } else { Need::Soon };
         let ahead_rows = rows.distance_ahead(need).max(block.min(rows.len()));
-        let (mut inputs, mut next) = ([std::ptr::null(); MOST_ROWS], [std::ptr::null(); MOST_ROWS]);
-        let mut ahead = [0; MOST_ROWS];
+        let mut block_rows = BlockRows::new();
         let mut gradient = [T::zero(); ROOM];
         if rows.is_empty() {
             self.weight_gradient.fill(T::zero());
@@ -85,21 +83,11 @@ impl<T: Element> LinearSoftmax<'_, T> {
         let (mut sum, mut place) = (LossSum::default(), 0);
         while place < rows.len() {
             let count = (rows.len() - place).min(block);
-            rows.addresses(place, &mut inputs[..count]);
-            rows.rows_ahead(place, ahead_rows, &mut ahead[..count]);
-            for (next, &row) in next.iter_mut().zip(&ahead[..count]) {
-                *next = rows.address(row);
+            for &row in block_rows.find(rows, place, count, ahead_rows) {
                 self.labels.prefetch(row);
             }
-            for first in (0..count).step_by(GROUP) {
-                // A group that is not full computes its last row more than once.
-                let at = |r: usize| (first + r).min(count - 1);
-                let group = GroupRows {
-                    inputs: std::array::from_fn(|r| inputs[at(r)]),
-                    next: std::array::from_fn(|r| next[at(r)]),
-                    need,
-                    width,
-                };
+            for first in block_rows.groups() {
+                let group = block_rows.group(first, width, need);
                 let write = |class: usize, sums: &[[T; GROUP]]| {
                     for (k, sums) in sums.iter().enumerate() {
                         let bias = self.bias.get(class + k).copied().unwrap_or(T::zero());
@@ -114,15 +102,7 @@ impl<T: Element> LinearSoftmax<'_, T> {
             for (class, bias) in self.bias_gradient.iter_mut().enumerate() {
                 *bias += sum_lanes::<V>(&piece.of_class(class)[..count]);
             }
-            let block = Block {
-                inputs: &inputs[..count],
-                next: &next[..count],
-                need,
-                width,
-                output_gradient: &gradient[..count * classes],
-                each: classes,
-                anew: place == 0,
-            };
+            let block = block_rows.back(width, need, &gradient[..count * classes], classes, place == 0);
             // SAFETY: `Rows::new` has found each row's numbers to be there, and `linear_softmax` the gradient's.
             unsafe { block.add_all::<V>(self.weight_gradient) };
             place += count;

@@ -5,6 +5,7 @@
 
 mod apart;
 mod backward;
+mod block_rows;
 mod column_loss;
 mod columns;
 mod element;

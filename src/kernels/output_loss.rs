@@ -6,7 +6,7 @@ use super::element::Element;
 use super::exponential::{exp, ln_1p};
 use super::lanes::{Lanes, MOST_LANES, load, store};
 use super::level::Kernel;
-use super::rows::RowIndex;
+use super::rows::{Need, RowIndex, prefetch};
 
 /// A loss of one output and its target.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,6 +53,15 @@ impl<'a, T: Element> RowTargets<'a, T> {
     /// Values, each of which counts once.
     pub fn new(values: &'a [T]) -> Self {
         RowTargets { values, weights: None }
+    }
+
+    /// Asks for what a row will be asked for.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, row: usize) {
+        prefetch(self.values.as_ptr().wrapping_add(row), Need::Soon);
+        if let Some(weights) = self.weights {
+            prefetch(weights.as_ptr().wrapping_add(row), Need::Soon);
+        }
     }
 
     /// What rows count together.

@@ -3,6 +3,7 @@
 
 use num_traits::Zero;
 
+use super::block_rows::MOST_ROWS;
 use super::element::Element;
 use super::exponential::{exp, ln_1p};
 use super::lanes::{GROUP, Lanes};
@@ -11,8 +12,6 @@ use super::softmax_loss::{LossSum, RowLabels, SoftmaxLoss};
 
 /// The numbers that a piece has room for.
 pub(super) const ROOM: usize = 1024;
-/// The rows of a piece, at most.
-pub(super) const MOST_ROWS: usize = 64;
 
 /// Rows that go through together. Each loop over them is done before the next begins: what is written one by one must lie in
 /// the cache before it can be read as a register.
