@@ -53,11 +53,22 @@ fn layer(criterion: &mut Criterion, columns: usize, outputs: usize) {
                 kernels::linear_loss(&rows, [black_box(&weight), &bias], targets, OutputLoss::SquaredError, gradient)
             });
         });
+    } else {
+        let classes: Vec<usize> = (0..ROWS).map(|row| row % outputs).collect();
+        let labels = RowLabels::new(&classes);
+        group.bench_function("linear_softmax", |b| {
+            b.iter(|| {
+                let rows = Rows::new(&x, columns, RowIndex::list(&order));
+                let gradient = [&mut weight_gradient[..], &mut bias_gradient[..]];
+                kernels::linear_softmax(&rows, outputs, [black_box(&weight), &bias], labels, gradient)
+            });
+        });
     }
 }
 
 fn layers(criterion: &mut Criterion) {
     layer(criterion, 100, 1);
+    layer(criterion, 28, 3);
     layer(criterion, 784, 10);
 }
 

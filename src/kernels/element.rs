@@ -17,8 +17,9 @@ use super::level::run;
 use super::linear_loss::LinearLoss;
 use super::linear_softmax::LinearSoftmax;
 use super::linear_squared_error::LinearSquaredError;
+use super::loss_sum::LossSum;
 use super::output_loss::SumOutputLoss;
-use super::softmax_loss::{LossSum, SoftmaxCrossEntropy};
+use super::softmax_loss::SoftmaxCrossEntropy;
 use super::update::SgdStep;
 use super::vector::{Add, AddScaled, Dot, Quotient};
 

@@ -101,8 +101,8 @@ impl<T: Element> GroupRows<T> {
         outputs: usize,
         mut write: impl FnMut(usize, &[[T; GROUP]]),
     ) {
-        let GroupRows { inputs, next, need, width } = self;
-        let (width, need) = (*width, *need);
+        let GroupRows { inputs, next, .. } = self;
+        let (width, need) = (self.width, self.need);
         // The outputs that have room for their sums in registers: the most that a pass below takes.
         let most = if V::REGISTERS >= 32 { 5 } else { 2 };
         let (mut first, mut pass) = (0, 0);

@@ -5,9 +5,10 @@ use super::block_rows::BlockRows;
 use super::element::Element;
 use super::lanes::{GROUP, Lanes};
 use super::level::Kernel;
+use super::loss_sum::LossSum;
+use super::row_labels::RowLabels;
 use super::rows::{Need, Rows};
-use super::softmax_loss::{LossSum, RowLabels};
-use super::softmax_piece::{Piece, ROOM};
+use super::softmax_piece::{FEWEST_ROWS, Piece, ROOM};
 use super::vector::sum_lanes;
 
 /// The sum of the rows' losses, the softmax cross-entropy of the outputs `weight row + bias`, and of their weights. Writes the
@@ -15,7 +16,7 @@ use super::vector::sum_lanes;
 /// `None`, with nothing written, where there are so many classes that rows are better taken one by one.
 ///
 /// # Panics
-/// If the lengths do not fit each other, or a label is not below the number of classes.
+/// If the lengths do not fit each other, a label is not below the number of classes, or the smoothing is not from 0 to 1.
 pub fn linear_softmax<T: Element>(
     rows: &Rows<'_, T>,
     classes: usize,
@@ -32,6 +33,7 @@ pub fn linear_softmax<T: Element>(
         (bias.is_empty() || bias.len() == classes) && bias_gradient.len() == bias.len(),
         "a bias and its gradient for each class, or none"
     );
+    labels.loss.check(classes);
     T::run_linear_softmax(LinearSoftmax { rows, classes, weight, bias, labels, weight_gradient, bias_gradient })
 }
 
@@ -48,15 +50,13 @@ pub struct LinearSoftmax<'a, T> {
 /// Bytes of rows that stay in the nearest cache, or in the next, until they go back.
 const NEAREST_BYTES: usize = 16 * 1024;
 const NEAR_BYTES: usize = 256 * 1024;
-/// Fewer rows would leave the gradient's registers too often.
-const FEWEST_ROWS: usize = 16;
 
 impl<T: Element> Kernel<T> for LinearSoftmax<'_, T> {
     type Output = Option<LossSum>;
 
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) -> Option<LossSum> {
-        let piece = Piece::of::<V>(self.classes)?;
+        let piece = Piece::<V>::of(self.classes, self.labels.loss)?;
         let row_bytes = self.rows.width() * size_of::<T>();
         let block = (NEAR_BYTES / row_bytes.max(1)).max(FEWEST_ROWS).min(piece.rows()) / GROUP * GROUP;
         Some(if block * row_bytes <= NEAREST_BYTES {
@@ -70,8 +70,9 @@ impl<T: Element> Kernel<T> for LinearSoftmax<'_, T> {
 impl<T: Element> LinearSoftmax<'_, T> {
     /// The sum of the losses, of `block` rows at a time, which are read `ONCE` from memory or further in.
     #[inline(always)]
-    fn sum<V: Lanes<Element = T>, const ONCE: bool>(self, mut piece: Piece<T>, block: usize) -> LossSum {
+    fn sum<V: Lanes<Element = T>, const ONCE: bool>(self, mut piece: Piece<'_, V>, block: usize) -> LossSum {
         let (rows, width, classes) = (self.rows, self.rows.width(), self.classes);
+        // Known to the compiler: the loops that fetch do not ask for each line.
         let need = if ONCE { Need::Once } else { Need::Soon };
         let ahead_rows = rows.distance_ahead(need).max(block.min(rows.len()));
         let mut block_rows = BlockRows::new();
@@ -97,7 +98,7 @@ impl<T: Element> LinearSoftmax<'_, T> {
                 // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and `linear_softmax` the weight's.
                 unsafe { group.products::<V>(self.weight, classes, write) };
             }
-            sum += piece.add_up::<V>(self.labels, rows.index().part(place, place + count));
+            sum += piece.replace_with_gradient(self.labels, rows.index().part(place, place + count));
             piece.write_rows(&mut gradient[..count * classes]);
             for (class, bias) in self.bias_gradient.iter_mut().enumerate() {
                 *bias += sum_lanes::<V>(&piece.of_class(class)[..count]);
@@ -175,6 +176,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn too_many_classes_are_left_alone() {
+        on_every_level(|| {
+            let (rows, weight) = (Rows::new(&[1.0; 2], 1, RowIndex::range(0, 2)), [0.5; 65]);
+            let (labels, mut gradient) = (RowLabels::new(&[0; 2]), [7.0; 65]);
+            assert_eq!(linear_softmax(&rows, 65, [&weight, &[]], labels, [&mut gradient, &mut []]), None);
+            assert_eq!(gradient, [7.0; 65]);
+            assert!(linear_softmax(&rows, 64, [&weight[..64], &[]], labels, [&mut gradient[..64], &mut []]).is_some());
+        });
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl<T: Element, V: Lanes<Element = T>, const VECTORS: usize> Layer<T, V, VECTOR
 }
 
 impl<T: Element> Block<'_, T> {
-    /// Asks memory for the row ahead of a place and its target, and the next cache for a row that is read soon.
+    /// Asks memory for the row ahead of a place and its target, and the nearest cache for a row that is read very soon.
     #[inline(always)]
     fn fetch<V: Lanes<Element = T>>(&self, place: usize, vectors: usize) {
         let width = self.rows.width();

@@ -194,7 +194,7 @@ impl<'a, T> Rows<'a, T> {
     pub(super) fn distance_ahead(&self, need: Need) -> usize {
         let bytes = match need {
             // Some processors keep what is read once in the nearest cache alone.
-            Need::Now | Need::Once => 8 * 1024,
+            Need::Once | Need::Now => 8 * 1024,
             Need::Soon => 256 * 1024,
         };
         self.len().min(bytes / (self.width * size_of::<T>()).max(1))
@@ -249,7 +249,7 @@ pub(super) const FETCHED: usize = GROUP / 2;
 pub(super) enum Need {
     /// Very soon: it is wanted in the nearest cache.
     Now,
-    /// Soon, and again later: in the next cache.
+    /// Soon, and perhaps again later: in the next cache.
     Soon,
     /// Soon, and then no more: nothing that lies in the caches further out should make room for it.
     Once,

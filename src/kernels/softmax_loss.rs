@@ -1,109 +1,20 @@
 //! Softmax cross-entropy of many rows at once, each with its gradient.
 
-use std::ops::{Add, AddAssign};
-
-use num_traits::{Float, One, Zero};
-
 use super::element::Element;
 use super::exponential::exp;
 use super::lanes::Lanes;
 use super::level::Kernel;
-use super::rows::{Need, RowIndex, prefetch};
+use super::loss_sum::LossSum;
+use super::row_labels::{RowLabels, Smoothing, SoftmaxLoss};
+use super::rows::RowIndex;
 use super::softmax_piece::Piece;
 
-/// The cross-entropy of the outputs' softmax against a class index: `sum_c s_c (ln(sum exp(z)) - z_c)`, where `s_c` is the
-/// share of class c: `w_c (onehot_c (1-e) + e/C)` with class weights w, label smoothing e and C classes.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct SoftmaxLoss<'a> {
-    /// What each class counts, `[classes]`. `None`: once.
-    pub class_weights: Option<&'a [f64]>,
-    /// The share of the target that is spread over all classes, 0 to 1. Default: 0.
-    pub label_smoothing: f64,
-}
-
-impl SoftmaxLoss<'_> {
-    /// What a class counts.
-    #[inline(always)]
-    pub(super) fn class_weight<T: Element>(&self, class: usize) -> T {
-        self.class_weights.map_or(T::one(), |weights| T::from_f64(weights[class]))
-    }
-
-    /// What a label's own class counts less for smoothing, and the share that goes to each of so many classes, if any does.
-    #[inline(always)]
-    pub(super) fn smoothing<T: Element>(&self, classes: usize) -> Option<(T, T)> {
-        let spread = self.label_smoothing / classes as f64;
-        (self.label_smoothing > 0.0).then(|| (T::from_f64(1.0 - self.label_smoothing), T::from_f64(spread)))
-    }
-
-    /// What so many classes count together.
-    #[inline(always)]
-    pub(super) fn total_class_weight<T: Element>(&self, classes: usize) -> T {
-        T::from_f64(self.class_weights.map_or(classes as f64, |weights| weights.iter().sum()))
-    }
-}
-
-/// A class for each row of a matrix, what each row counts, and the loss they are for.
-#[derive(Debug, Clone, Copy)]
-pub struct RowLabels<'a, T> {
-    /// `[rows]`, those of all rows of the matrix, as are the weights.
-    pub classes: &'a [usize],
-    /// `None`: every row counts once.
-    pub weights: Option<&'a [T]>,
-    /// The loss, and what each class counts.
-    pub loss: SoftmaxLoss<'a>,
-}
-
-impl<'a, T: Element> RowLabels<'a, T> {
-    /// Classes, each of which counts once, for plain cross-entropy.
-    pub fn new(classes: &'a [usize]) -> Self {
-        RowLabels { classes, weights: None, loss: SoftmaxLoss::default() }
-    }
-
-    /// Asks for what a row will be asked for.
-    #[inline(always)]
-    pub(super) fn prefetch(&self, row: usize) {
-        prefetch(self.classes.as_ptr().wrapping_add(row), Need::Soon);
-        if let Some(weights) = self.weights {
-            prefetch(weights.as_ptr().wrapping_add(row), Need::Soon);
-        }
-    }
-
-    /// The class of a row, and the row's own weight.
-    #[inline(always)]
-    pub(super) fn at(&self, row: usize) -> (usize, T) {
-        (self.classes[row], self.weights.map_or(T::one(), |weights| weights[row]))
-    }
-}
-
-/// What several rows cost, before any division.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct LossSum {
-    /// The sum of the rows' losses.
-    pub loss: f64,
-    /// The sum of their weights.
-    pub weight: f64,
-}
-
-impl Add for LossSum {
-    type Output = LossSum;
-
-    fn add(self, other: LossSum) -> LossSum {
-        LossSum { loss: self.loss + other.loss, weight: self.weight + other.weight }
-    }
-}
-
-impl AddAssign for LossSum {
-    fn add_assign(&mut self, other: LossSum) {
-        *self = *self + other;
-    }
-}
-
 /// The sum of the losses of rows of several logits, and that of their weights: each row's own times its class's. Writes the
-/// gradient, without smoothing `w (softmax - onehot)`, over `gradient`. `logits` and `gradient` are `[rows, classes]`; `labels` holds those of all rows
-/// that `rows` may name.
+/// gradient over `gradient`: each row's weight times `softmax sum_c s_c - s`, with the shares s of [`SoftmaxLoss`]. `logits`
+/// and `gradient` are `[rows, classes]`; `labels` holds those of all rows that `rows` may name.
 ///
 /// # Panics
-/// If the lengths do not fit each other, or a label is not below the number of classes.
+/// If the lengths do not fit each other, a label is not below the number of classes, or the smoothing is not from 0 to 1.
 pub fn softmax_cross_entropy<T: Element>(
     logits: &[T],
     labels: RowLabels<'_, T>,
@@ -114,7 +25,8 @@ pub fn softmax_cross_entropy<T: Element>(
     if rows.is_empty() {
         return LossSum::default();
     }
-    assert_eq!(logits.len() % rows.len(), 0, "as many logits for each row");
+    assert!(!logits.is_empty() && logits.len().is_multiple_of(rows.len()), "as many logits for each row, at least one");
+    labels.loss.check(logits.len() / rows.len());
     T::run_softmax_cross_entropy(SoftmaxCrossEntropy { logits, labels, rows, gradient })
 }
 
@@ -133,89 +45,99 @@ impl<T: Element> Kernel<T> for SoftmaxCrossEntropy<'_, T> {
         let SoftmaxCrossEntropy { logits, labels, rows, gradient } = self;
         let classes = logits.len() / rows.len();
         let mut sum = LossSum::default();
-        if let Some(mut piece) = Piece::of::<V>(classes) {
+        if let Some(mut piece) = Piece::<V>::of(classes, labels.loss) {
             let numbers = piece.rows() * classes;
             let pieces = logits.chunks(numbers).zip(gradient.chunks_mut(numbers));
             for (number, (logits, gradient)) in pieces.enumerate() {
                 let place = number * piece.rows();
                 piece.read_rows(logits);
-                sum += piece.add_up::<V>(labels, rows.part(place, place + piece.rows()));
+                sum += piece.replace_with_gradient(labels, rows.part(place, place + piece.rows()));
                 piece.write_rows(gradient);
             }
             return sum;
         }
+        let smoothing = labels.loss.smoothing(classes);
         let each = rows.iter().zip(logits.chunks_exact(classes)).zip(gradient.chunks_exact_mut(classes));
         for ((row, logits), gradient) in each {
             let (label, row_weight) = labels.at(row);
             let weight = labels.loss.class_weight::<T>(label) * row_weight;
-            let loss = softmax_row::<V>(logits, label, [row_weight, weight], labels.loss, gradient);
+            let mut row = WideRow { logits, label, row_weight, weight, gradient };
+            let loss = row.loss_and_gradient::<V>(labels.loss, smoothing);
             sum += LossSum { loss: loss.as_f64(), weight: weight.as_f64() };
         }
         sum
     }
 }
 
-/// One row of its own weight, and of that times its class's: writes the gradient, and returns the loss.
-///
-/// For a label that is nearly certain both the loss and the label's `p - 1` are differences of nearly equal numbers: the
-/// other classes' probabilities have them exactly.
-#[inline(always)]
-fn softmax_row<V: Lanes>(
-    logits: &[V::Element],
+/// A row of more classes than go through together.
+struct WideRow<'a, T> {
+    logits: &'a [T],
     label: usize,
-    [row_weight, weight]: [V::Element; 2],
-    of: SoftmaxLoss<'_>,
-    gradient: &mut [V::Element],
-) -> V::Element {
-    let zero = V::Element::zero();
-    let nothing = V::splat(V::Element::neg_infinity());
-    let mut most = nothing;
-    for piece in logits.chunks(V::LANES) {
-        // SAFETY: a piece has `piece.len()` numbers, at most `LANES`.
-        most = most.max(unsafe { V::load_partial_or(piece.as_ptr(), piece.len(), nothing) });
-    }
-    let largest = most.largest();
-    for (piece, out) in logits.chunks(V::LANES).zip(gradient.chunks_mut(V::LANES)) {
-        // SAFETY: as above, and as many places to write to.
-        unsafe {
-            let z = V::load_partial(piece.as_ptr(), piece.len());
-            exp(z.sub(V::splat(largest))).store_partial(out.as_mut_ptr(), out.len());
+    /// The row's own weight, and that times its class's.
+    row_weight: T,
+    weight: T,
+    gradient: &'a mut [T],
+}
+
+impl<T: Element> WideRow<'_, T> {
+    /// Writes the gradient, and returns the loss.
+    ///
+    /// For a label that is nearly certain both the loss and the label's `p - 1` are differences of nearly equal numbers: the
+    /// other classes' probabilities have them exactly.
+    #[inline(always)]
+    fn loss_and_gradient<V: Lanes<Element = T>>(&mut self, of: SoftmaxLoss<'_>, smoothing: Option<Smoothing<T>>) -> T {
+        let (logits, label, gradient) = (self.logits, self.label, &mut *self.gradient);
+        let nothing = V::splat(T::neg_infinity());
+        let mut most = nothing;
+        for piece in logits.chunks(V::LANES) {
+            // SAFETY: a piece has `piece.len()` numbers, at most `LANES`.
+            most = most.max(unsafe { V::load_partial_or(piece.as_ptr(), piece.len(), nothing) });
         }
-    }
-    let own = std::mem::replace(&mut gradient[label], zero);
-    let mut sum = V::splat(zero);
-    for piece in gradient.chunks(V::LANES) {
-        // SAFETY: as above.
-        sum = sum.add(unsafe { V::load_partial(piece.as_ptr(), piece.len()) });
-    }
-    let others = sum.sum();
-    let total = others + own;
-    let (kept, spread) = of.smoothing(logits.len()).unwrap_or((V::Element::one(), zero));
-    // The shares of the label's own and of what is spread.
-    let (kept, spread) = (weight * kept, row_weight * spread);
-    let spread_over_all = spread * of.total_class_weight(logits.len());
-    let share = (kept + spread_over_all) / total;
-    for piece in gradient.chunks_mut(V::LANES) {
-        // SAFETY: as above.
-        unsafe {
-            let p = V::load_partial(piece.as_ptr(), piece.len()).mul(V::splat(share));
-            p.store_partial(piece.as_mut_ptr(), piece.len());
-        }
-    }
-    gradient[label] = (own * spread_over_all - others * kept) / total;
-    let below = logits[label] - largest;
-    let mut loss = kept * if others <= own { (others / own).ln_1p() } else { total.ln() - below };
-    if spread > zero {
-        for (class, (gradient, &logit)) in gradient.iter_mut().zip(logits).enumerate() {
-            let share = spread * of.class_weight(class);
-            *gradient -= share;
-            // A share of 0 must not meet an infinite difference.
-            if share > zero {
-                loss += share * (total.ln() - (logit - largest));
+        let largest = most.largest();
+        for (piece, out) in logits.chunks(V::LANES).zip(gradient.chunks_mut(V::LANES)) {
+            // SAFETY: as above, and as many places to write to.
+            unsafe {
+                let z = V::load_partial(piece.as_ptr(), piece.len());
+                exp(z.sub(V::splat(largest))).store_partial(out.as_mut_ptr(), out.len());
             }
         }
+        let own = std::mem::replace(&mut gradient[label], T::zero());
+        let mut sum = V::splat(T::zero());
+        for piece in gradient.chunks(V::LANES) {
+            // SAFETY: as above.
+            sum = sum.add(unsafe { V::load_partial(piece.as_ptr(), piece.len()) });
+        }
+        let others = sum.sum();
+        let total = others + own;
+        // A label that is more likely than not has the largest logit: its own term is 1.
+        let logarithm = if others < own { others.ln_1p() } else { total.ln() };
+
+        let (kept, spread, spread_over_all) = match smoothing {
+            None => (self.weight, T::zero(), T::zero()),
+            Some(of) => (self.weight * of.kept, self.row_weight * of.each, self.row_weight * of.all),
+        };
+        let shares = V::splat((kept + spread_over_all) / total);
+        for piece in gradient.chunks_mut(V::LANES) {
+            // SAFETY: as above.
+            unsafe {
+                let p = V::load_partial(piece.as_ptr(), piece.len()).mul(shares);
+                p.store_partial(piece.as_mut_ptr(), piece.len());
+            }
+        }
+        gradient[label] = (own * spread_over_all - others * kept) / total;
+        let mut loss = kept * (logarithm - (logits[label] - largest));
+        if smoothing.is_some() {
+            for (class, (gradient, &logit)) in gradient.iter_mut().zip(logits).enumerate() {
+                let class_weight = of.class_weight::<T>(class);
+                // What does not count must not meet an infinite difference.
+                if class_weight > T::zero() {
+                    *gradient -= spread * class_weight;
+                    loss += spread * class_weight * (logarithm - (logit - largest));
+                }
+            }
+        }
+        loss
     }
-    loss
 }
 
 #[cfg(test)]
@@ -246,7 +168,9 @@ mod tests {
         let logits: Vec<T> = numbers::<T>(count * classes, 1).iter().map(|&z| z * T::from_f64(scale)).collect();
         let weights: Vec<T> = (0..80).map(|i| T::from_f64((i % 4) as f64 / 2.0)).collect();
         let class_weights: Vec<f64> = (0..classes).map(|class| 1.0 + (class % 3) as f64).collect();
-        for (weights, class_weights) in [(None, None), (Some(&weights[..]), None), (None, Some(&class_weights[..]))] {
+        let (weights, class_weights) = (Some(&weights[..]), Some(&class_weights[..]));
+        for (weights, class_weights) in [(None, None), (weights, None), (None, class_weights), (weights, class_weights)]
+        {
             for label_smoothing in [0.0, 0.1, 1.0] {
                 let loss = SoftmaxLoss { class_weights, label_smoothing };
                 let labels = RowLabels { classes: &labels, weights, loss };
@@ -288,22 +212,107 @@ mod tests {
         close(sum.weight, expected_weight, tolerance);
     }
 
+    /// Numbers of classes that go through together, and more.
+    const FEW_AND_MANY: [usize; 3] = [3, 64, 300];
+
     #[test]
-    fn what_is_not_finite_shows() {
+    fn equal_logits_cost_the_logarithm_of_their_number() {
         on_every_level(|| {
-            let rows = RowIndex::range(0, 1);
-            let mut gradient = [0.0; 3];
-            for bad in [f64::NAN, f64::INFINITY] {
-                let LossSum { loss, .. } =
-                    softmax_cross_entropy(&[0.0, bad, 1.0], RowLabels::new(&[0]), rows, &mut gradient);
-                assert!(!loss.is_finite());
-                let mut many = [0.5; 3 * 35];
-                many[3 * 17] = bad;
-                let all = RowIndex::range(0, 35);
-                let LossSum { loss, .. } =
-                    softmax_cross_entropy(&many, RowLabels::new(&[0; 35]), all, &mut [0.0; 3 * 35]);
-                assert!(!loss.is_finite());
+            for classes in (1..=70).chain([256, 300]) {
+                let mut gradient = vec![0.0; classes];
+                let labels = RowLabels::new(&[0]);
+                let sum = softmax_cross_entropy(&vec![2.5; classes], labels, RowIndex::range(0, 1), &mut gradient);
+                close(sum.loss, (classes as f64).ln(), 1e-15);
+                close(gradient[0], 1.0 / classes as f64 - 1.0, 1e-15);
             }
         });
+    }
+
+    #[test]
+    fn a_label_that_is_nearly_certain_keeps_its_digits() {
+        fn check<T: Element>(distance: f64) {
+            for classes in FEW_AND_MANY {
+                for own in [0.0, 300.0] {
+                    let mut logits = vec![T::from_f64(own - distance); classes];
+                    logits[1] = T::from_f64(own);
+                    let mut gradient = vec![T::zero(); classes];
+                    let labels = RowLabels::new(&[1]);
+                    let sum = softmax_cross_entropy(&logits, labels, RowIndex::range(0, 1), &mut gradient);
+                    let expected = (classes - 1) as f64 * (-distance).exp();
+                    let tolerance = 100.0 * T::epsilon().as_f64() * expected;
+                    assert!((sum.loss - expected).abs() < tolerance, "{} is not {expected}", sum.loss);
+                    assert!((gradient[1].as_f64() + expected).abs() < tolerance);
+                }
+            }
+        }
+        on_every_level(|| {
+            check::<f64>(60.0);
+            check::<f32>(30.0);
+        });
+    }
+
+    #[test]
+    fn a_class_that_does_not_count_may_be_impossible() {
+        on_every_level(|| {
+            for classes in FEW_AND_MANY {
+                let mut class_weights = vec![1.0; classes];
+                class_weights[1] = 0.0;
+                let mut logits = vec![0.0; classes];
+                logits[1] = f64::NEG_INFINITY;
+                let loss = SoftmaxLoss { class_weights: Some(&class_weights), label_smoothing: 0.1 };
+                let labels = RowLabels { classes: &[2], weights: None, loss };
+                let mut gradient = vec![0.0; classes];
+                let sum = softmax_cross_entropy(&logits, labels, RowIndex::range(0, 1), &mut gradient);
+                // All others are as likely; their shares add up to 1 less that of class 1.
+                let (others, shares) = ((classes - 1) as f64, 1.0 - 0.1 / classes as f64);
+                close(sum.loss, shares * others.ln(), 1e-13);
+                close(gradient[2], shares / others - 0.9 - 0.1 / classes as f64, 1e-13);
+                assert_eq!(gradient[1], 0.0);
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_not_finite_shows() {
+        fn check<T: Element>(bad: T, classes: usize, label_smoothing: f64) {
+            for place in [0, 17, 34] {
+                let mut logits = vec![T::from_f64(0.5); 35 * classes];
+                logits[place * classes + 1] = bad;
+                let loss = SoftmaxLoss { label_smoothing, ..SoftmaxLoss::default() };
+                let labels = RowLabels { loss, ..RowLabels::new(&[0; 35]) };
+                let mut gradient = vec![T::zero(); logits.len()];
+                let sum = softmax_cross_entropy(&logits, labels, RowIndex::range(0, 35), &mut gradient);
+                assert!(!sum.loss.is_finite());
+                for (row, gradient) in gradient.chunks(classes).enumerate() {
+                    assert_eq!(gradient.iter().all(|g| g.is_finite()), row != place, "row {row} of {classes} classes");
+                }
+            }
+        }
+        on_every_level(|| {
+            for classes in FEW_AND_MANY {
+                for smoothing in [0.0, 0.1] {
+                    for bad in [f64::NAN, f64::INFINITY] {
+                        check(bad, classes, smoothing);
+                        check(bad as f32, classes, smoothing);
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn settings_that_do_not_fit_are_refused() {
+        let refused = |loss: SoftmaxLoss<'_>| {
+            let labels = RowLabels { loss, ..RowLabels::new(&[0]) };
+            std::panic::catch_unwind(|| {
+                softmax_cross_entropy(&[0.0; 3], labels, RowIndex::range(0, 1), &mut [0.0; 3]).loss
+            })
+            .is_err()
+        };
+        assert!(!refused(SoftmaxLoss::default()));
+        assert!(refused(SoftmaxLoss { class_weights: Some(&[1.0; 4]), label_smoothing: 0.0 }));
+        for label_smoothing in [-0.1, 1.1, f64::NAN] {
+            assert!(refused(SoftmaxLoss { class_weights: None, label_smoothing }));
+        }
     }
 }

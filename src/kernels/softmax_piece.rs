@@ -7,41 +7,48 @@ use super::block_rows::MOST_ROWS;
 use super::element::Element;
 use super::exponential::{exp, ln_1p};
 use super::lanes::{GROUP, Lanes};
+use super::loss_sum::LossSum;
+use super::row_labels::{RowLabels, Smoothing, SoftmaxLoss};
 use super::rows::RowIndex;
-use super::softmax_loss::{LossSum, RowLabels, SoftmaxLoss};
 
 /// The numbers that a piece has room for.
 pub(super) const ROOM: usize = 1024;
+/// The rows of a piece, at least: with fewer, what rows have in common is worked out too often. There are up to 64 classes.
+pub(super) const FEWEST_ROWS: usize = 16;
 
 /// Rows that go through together. Each loop over them is done before the next begins: what is written one by one must lie in
 /// the cache before it can be read as a register.
-pub(super) struct Piece<T> {
+pub(super) struct Piece<'a, V: Lanes> {
+    loss: SoftmaxLoss<'a>,
+    smoothing: Option<Smoothing<V::Element>>,
     classes: usize,
     /// Rows that there is room for: some registers full of them.
     rows: usize,
     /// `[classes, rows]`: the logits, then their exponentials, then the gradient.
-    terms: [T; ROOM],
+    terms: [V::Element; ROOM],
     /// The class of each row.
     labels: [usize; MOST_ROWS],
     /// Each row's own weight, and that times its class's.
-    row_weights: [T; MOST_ROWS],
-    weights: [T; MOST_ROWS],
+    row_weights: [V::Element; MOST_ROWS],
+    weights: [V::Element; MOST_ROWS],
     /// The label's logit, then what it is less than the largest of the row: at most 0.
-    below: [T; MOST_ROWS],
+    below: [V::Element; MOST_ROWS],
     /// The label's exponential, then its gradient.
-    own: [T; MOST_ROWS],
+    own: [V::Element; MOST_ROWS],
     /// With smoothing, what each class counts times its logit less the largest, added up.
-    all_below: [T; MOST_ROWS],
+    all_below: [V::Element; MOST_ROWS],
 }
 
-impl<T: Element> Piece<T> {
-    /// For rows of so many classes, if there is room for a register of them.
+impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
+    /// For rows of so many classes, if there is room for enough of them.
     #[inline(always)]
-    pub fn of<V: Lanes<Element = T>>(classes: usize) -> Option<Self> {
-        const { assert!(MOST_ROWS.is_multiple_of(V::LANES) && V::LANES.is_multiple_of(GROUP)) };
+    pub fn of(classes: usize, loss: SoftmaxLoss<'a>) -> Option<Self> {
+        const { assert!(FEWEST_ROWS.is_multiple_of(V::LANES) && V::LANES.is_multiple_of(GROUP)) };
         let rows = (ROOM / classes.max(1)).min(MOST_ROWS) / V::LANES * V::LANES;
         let numbers = [T::zero(); MOST_ROWS];
-        (rows > 0).then_some(Piece {
+        (rows >= FEWEST_ROWS).then_some(Piece {
+            loss,
+            smoothing: loss.smoothing(classes),
             classes,
             rows,
             terms: [T::zero(); ROOM],
@@ -79,27 +86,27 @@ impl<T: Element> Piece<T> {
     /// Replaces the logits of these rows with the gradient, and returns their loss.
     ///
     /// # Panics
-    /// If a label is not below the number of classes.
+    /// If a label is not below the number of classes, or there is no room for the rows.
     #[inline(always)]
-    pub fn add_up<V: Lanes<Element = T>>(&mut self, labels: RowLabels<'_, T>, rows: RowIndex<'_>) -> LossSum {
+    pub fn replace_with_gradient(&mut self, labels: RowLabels<'_, T>, rows: RowIndex<'_>) -> LossSum {
         let count = rows.len();
         assert!(count <= self.rows, "room for the rows");
         for (place, row) in rows.iter().enumerate() {
             let (label, weight) = labels.at(row);
             assert!(label < self.classes, "a label among the classes");
             (self.labels[place], self.row_weights[place]) = (label, weight);
-            self.weights[place] = labels.loss.class_weight::<T>(label) * weight;
+            self.weights[place] = self.loss.class_weight::<T>(label) * weight;
             self.below[place] = self.terms[label * self.rows + place];
         }
         for first in (0..count).step_by(V::LANES) {
-            self.exponentials::<V>(labels.loss, first);
+            self.exponentials(first);
         }
         for (place, &label) in self.labels[..count].iter().enumerate() {
             self.own[place] = std::mem::replace(&mut self.terms[label * self.rows + place], T::zero());
         }
         let mut loss = 0.0;
         for first in (0..count).step_by(V::LANES) {
-            let of_rows = self.loss_and_gradient::<V>(labels.loss, first);
+            let of_rows = self.loss_and_gradient(first);
             // What an unused lane holds is no row's loss.
             loss += of_rows.first((count - first).min(V::LANES)).sum().as_f64();
         }
@@ -127,16 +134,16 @@ impl<T: Element> Piece<T> {
 
     /// Replaces the logits of a register of rows with `exp(z - largest)`.
     #[inline(always)]
-    fn exponentials<V: Lanes<Element = T>>(&mut self, loss: SoftmaxLoss<'_>, first: usize) {
+    fn exponentials(&mut self, first: usize) {
         let mut largest = V::splat(T::neg_infinity());
         for class in 0..self.classes {
             largest = largest.max(self.register(class, first));
         }
         let mut all_below = V::splat(T::zero());
         for class in 0..self.classes {
-            let below = self.register::<V>(class, first).sub(largest);
-            if loss.label_smoothing > 0.0 {
-                let weight = loss.class_weight::<T>(class);
+            let below = self.register(class, first).sub(largest);
+            if self.smoothing.is_some() {
+                let weight = self.loss.class_weight::<T>(class);
                 // What does not count must not meet an infinite difference.
                 if weight > T::zero() {
                     all_below = below.mul_add(V::splat(weight), all_below);
@@ -144,12 +151,8 @@ impl<T: Element> Piece<T> {
             }
             self.set_register(class, first, exp(below));
         }
-        // SAFETY: a register of rows from `first` on is within `self.rows`, which is at most `MOST_ROWS`.
-        unsafe {
-            let below = self.below.as_mut_ptr().add(first);
-            V::load(below).sub(largest).store(below);
-            all_below.store(self.all_below.as_mut_ptr().add(first));
-        }
+        store(load::<V>(&self.below, first).sub(largest), &mut self.below, first);
+        store(all_below, &mut self.all_below, first);
     }
 
     /// Replaces the exponentials of a register of rows, where those of the labels are 0, with the gradient, and the labels'
@@ -158,82 +161,82 @@ impl<T: Element> Piece<T> {
     /// For a label that is nearly certain both the loss and the label's `p - 1` are differences of nearly equal numbers: the
     /// other classes' probabilities have them exactly.
     #[inline(always)]
-    fn loss_and_gradient<V: Lanes<Element = T>>(&mut self, loss: SoftmaxLoss<'_>, first: usize) -> V {
-        let load = |numbers: &[T; MOST_ROWS]| {
-            // SAFETY: a register of rows from `first` on is within `self.rows`, which is at most `MOST_ROWS`.
-            unsafe { V::load(numbers.as_ptr().add(first)) }
-        };
-        let (own, below, weight) = (load(&self.own), load(&self.below), load(&self.weights));
-        let (row_weight, all_below) = (load(&self.row_weights), load(&self.all_below));
+    fn loss_and_gradient(&mut self, first: usize) -> V {
+        let (own, below, weight): (V, V, V) =
+            (load(&self.own, first), load(&self.below, first), load(&self.weights, first));
+        let (row_weight, all_below): (V, V) = (load(&self.row_weights, first), load(&self.all_below, first));
         let zero = V::splat(T::zero());
         let mut others = zero;
         for class in 0..self.classes {
             others = others.add(self.register(class, first));
         }
         let total = others.add(own);
-        // ln(1 + others / own) of a label that is more likely than not, else ln(total) - below.
+        // The total's logarithm. A label that is more likely than not has the largest logit: its own term is 1.
         let likely = others.sub(own);
         let (rest, halvings) = halved(total);
-        let rest = rest.sub(V::splat(T::one()));
-        let odds = likely.where_negative(others.div(own), rest);
-        let more = likely.where_negative(zero, halvings.sub(below));
-        let of_label = ln_1p(odds).add(more);
+        let above_one = likely.where_negative(others, rest.sub(V::splat(T::one())));
+        let logarithm = ln_1p(above_one).add(likely.where_negative(zero, halvings));
+        let of_label = logarithm.sub(below);
 
-        let Some((kept, of_each)) = loss.smoothing::<T>(self.classes) else {
+        let Some(smoothing) = self.smoothing else {
             let share = weight.div(total);
             for class in 0..self.classes {
-                let term: V = self.register(class, first);
-                self.set_register(class, first, term.mul(share));
+                self.set_register(class, first, self.register(class, first).mul(share));
             }
             self.set_own(first, zero.sub(others.mul(share)));
             return of_label.mul(weight);
         };
-        // The shares of the label's own and of what is spread.
-        let (kept, spread) = (weight.mul(V::splat(kept)), row_weight.mul(V::splat(of_each)));
-        let spread_over_all = spread.mul(V::splat(loss.total_class_weight(self.classes)));
-        let share = kept.add(spread_over_all).div(total);
+        let kept = weight.mul(V::splat(smoothing.kept));
+        let (spread, own_spread) = (row_weight.mul(V::splat(smoothing.each)), weight.mul(V::splat(smoothing.each)));
+        let spread_over_all = row_weight.mul(V::splat(smoothing.all));
+        let shares = kept.add(spread_over_all).div(total);
         for class in 0..self.classes {
-            let of_class = spread.mul(V::splat(loss.class_weight(class)));
-            let term: V = self.register(class, first);
-            self.set_register(class, first, term.mul(share).sub(of_class));
+            let share = spread.mul(V::splat(self.loss.class_weight(class)));
+            self.set_register(class, first, self.register(class, first).mul(shares).sub(share));
         }
-        let own_spread = weight.mul(V::splat(of_each));
         let gradient = own.mul(spread_over_all).sub(others.mul(kept)).div(total);
         self.set_own(first, gradient.sub(own_spread));
-        let logarithm = ln_1p(rest).add(halvings);
         let of_all = logarithm.mul(spread_over_all).sub(all_below.mul(spread));
         of_label.mul(kept).add(of_all)
     }
 
     #[inline(always)]
-    fn set_own<V: Lanes<Element = T>>(&mut self, first: usize, gradient: V) {
-        debug_assert!(first + V::LANES <= self.rows);
-        // SAFETY: a register of rows from `first` on is within `self.rows`, which is at most `MOST_ROWS`.
-        unsafe { gradient.store(self.own.as_mut_ptr().add(first)) };
+    fn set_own(&mut self, first: usize, gradient: V) {
+        store(gradient, &mut self.own, first);
     }
 
     /// What the piece holds of a class for a register of rows.
     #[inline(always)]
-    fn register<V: Lanes<Element = T>>(&self, class: usize, first: usize) -> V {
-        debug_assert!(class < self.classes && first + V::LANES <= self.rows);
-        // SAFETY: `classes` times `rows` are at most `ROOM`, and the caller's register of rows is within `rows`.
-        unsafe { V::load(self.terms.as_ptr().add(class * self.rows + first)) }
+    fn register(&self, class: usize, first: usize) -> V {
+        load(&self.terms, class * self.rows + first)
     }
 
     #[inline(always)]
-    fn set_register<V: Lanes<Element = T>>(&mut self, class: usize, first: usize, value: V) {
-        debug_assert!(class < self.classes && first + V::LANES <= self.rows);
-        // SAFETY: as above.
-        unsafe { value.store(self.terms.as_mut_ptr().add(class * self.rows + first)) };
+    fn set_register(&mut self, class: usize, first: usize, value: V) {
+        store(value, &mut self.terms, class * self.rows + first);
     }
 }
 
-/// Halves numbers from 1 to [`ROOM`] until none is above 2, and returns them with the logarithm of what they were divided
-/// by.
+/// A register of numbers from a place on.
+#[inline(always)]
+fn load<V: Lanes>(numbers: &[V::Element], from: usize) -> V {
+    // SAFETY: the slice has a register of numbers.
+    unsafe { V::load(numbers[from..][..V::LANES].as_ptr()) }
+}
+
+/// Writes a register of numbers from a place on.
+#[inline(always)]
+fn store<V: Lanes>(value: V, numbers: &mut [V::Element], from: usize) {
+    // SAFETY: as above.
+    unsafe { value.store(numbers[from..][..V::LANES].as_mut_ptr()) };
+}
+
+/// Halves numbers from 1 to 64, the most classes, until none is above 2, and returns them with the logarithm of what they were
+/// divided by.
 #[inline(always)]
 fn halved<V: Lanes>(numbers: V) -> (V, V) {
     let (mut rest, mut logarithm) = (numbers, V::splat(V::Element::zero()));
-    for halvings in [8, 4, 2, 1] {
+    for halvings in [4, 2, 1] {
         let factor = f64::from(1 << halvings);
         let constant = |value: f64| V::splat(V::Element::from_f64(value));
         let below = rest.sub(constant(factor));

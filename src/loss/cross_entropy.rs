@@ -100,8 +100,8 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
         for (class, &z) in logits.iter().enumerate() {
             let share = self.share::<T>(class, label, classes);
             total += share;
-            // A share of 0 must not meet an infinite difference.
-            if share > T::zero() {
+            // A share of 0 that is spread must not meet an infinite difference; the label's own always counts.
+            if share > T::zero() || class == label {
                 loss += share * (log_sum_exp - z);
             }
         }
@@ -119,9 +119,10 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
 
     fn check(&self, targets: &Targets<'_, T>, rows: usize, outputs: usize) -> Result<()> {
         if let Some(weights) = &self.class_weights
-            && weights.len() != outputs {
-                return Err(Error::shape("class weights", &[outputs], &[weights.len()]));
-            }
+            && weights.len() != outputs
+        {
+            return Err(Error::shape("class weights", &[outputs], &[weights.len()]));
+        }
         targets.check(TargetKind::Classes, rows, outputs)
     }
 

@@ -199,8 +199,9 @@ pub trait Loss<T: Scalar>: Send + Sync {
         None
     }
 
-    /// What [`row`](Loss::row) computes for classes, if that is the cross-entropy of the outputs' softmax: the kernels know it, and rows are then taken many at once, **without** calling `row` or
-    /// `weighted_row`, as with [`output_loss`](Loss::output_loss). Default: `None`.
+    /// What [`row`](Loss::row) computes for classes, if that is the cross-entropy of the outputs' softmax. Training a linear
+    /// layer then goes forward and back in one pass, and many rows are taken at once, **without** calling `row`,
+    /// `weighted_row` or `weighted_rows`; nothing compares the two. Default: `None`, it is another loss.
     fn softmax_loss(&self) -> Option<SoftmaxLoss<'_>> {
         None
     }

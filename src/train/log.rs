@@ -180,21 +180,22 @@ fn push_step(lines: &mut Vec<u8>, row: &StepRow, ending: &mut StepEnding) -> io:
 /// The end of a step's line, which most steps have in common with the one before: numbers take the longest to write.
 #[derive(Default)]
 struct StepEnding {
-    /// The learning rate and the samples of `text`.
-    of: Option<(f64, usize)>,
+    /// The bits of the learning rate, and the samples, of `text`.
+    key: Option<(u64, usize)>,
     text: Vec<u8>,
 }
 
 impl StepEnding {
     fn of(&mut self, lr: f64, samples: usize) -> io::Result<&[u8]> {
-        if self.of != Some((lr, samples)) {
+        let key = Some((lr.to_bits(), samples));
+        if self.key != key {
             self.text.clear();
             self.text.extend_from_slice(br#","lr":"#);
             serde_json::to_writer(&mut self.text, &lr)?;
             self.text.extend_from_slice(br#","samples":"#);
             serde_json::to_writer(&mut self.text, &samples)?;
             self.text.extend_from_slice(b"}\n");
-            self.of = Some((lr, samples));
+            self.key = key;
         }
         Ok(&self.text)
     }

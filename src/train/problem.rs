@@ -71,7 +71,9 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M,
     fn layer(&self, outputs: usize, parameters: usize) -> Option<[&[T]; 2]> {
         let layer = self.model.linear_layer()?;
         let [weight, bias] = layer;
-        let fits = weight.len() == self.model.inputs() * outputs && weight.len() + bias.len() == parameters;
+        let fits = weight.len() == self.model.inputs() * outputs
+            && (bias.is_empty() || bias.len() == outputs)
+            && weight.len() + bias.len() == parameters;
         fits.then_some(layer)
     }
 }
