@@ -9,6 +9,9 @@ use super::rows::{Need, Rows};
 /// The rows of a block, at most.
 pub(super) const MOST_ROWS: usize = 64;
 
+/// The bytes of a block that leave room in the nearest cache for what else is needed.
+pub(super) const NEAREST_BYTES: usize = 16 * 1024;
+
 /// The addresses of some rows, and of those that are fetched meanwhile.
 pub(super) struct BlockRows<T> {
     inputs: [*const T; MOST_ROWS],

@@ -2,7 +2,7 @@
 //! back while it is in the cache nearest to the processor.
 
 use super::backward::add_bias;
-use super::block_rows::{BlockRows, MOST_ROWS};
+use super::block_rows::{BlockRows, MOST_ROWS, NEAREST_BYTES};
 use super::column_loss::ColumnLoss;
 use super::element::Element;
 use super::forward::{GroupRows, tile};
@@ -70,9 +70,6 @@ pub struct LinearLoss<'a, T> {
     bias_gradient: &'a mut [T],
 }
 
-/// The bytes of a block that leave room in the nearest cache for what else is needed.
-const BLOCK_BYTES: usize = 16 * 1024;
-
 /// The fewest, as many as share a register of losses: rows of more than 1 KiB come back from the next cache.
 const FEWEST_ROWS: usize = 16;
 
@@ -82,9 +79,9 @@ impl<T: Element> Kernel<T> for LinearLoss<'_, T> {
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) -> f64 {
         let row_bytes = self.rows.width() * size_of::<T>();
-        let block = (BLOCK_BYTES / row_bytes.max(1)).clamp(FEWEST_ROWS, MOST_ROWS) / GROUP * GROUP;
+        let block = (NEAREST_BYTES / row_bytes.max(1)).clamp(FEWEST_ROWS, MOST_ROWS) / GROUP * GROUP;
         // A block that the nearest cache has no room for waits in the next.
-        if block * row_bytes <= BLOCK_BYTES { self.sum::<V, true>(block) } else { self.sum::<V, false>(block) }
+        if block * row_bytes <= NEAREST_BYTES { self.sum::<V, true>(block) } else { self.sum::<V, false>(block) }
     }
 }
 

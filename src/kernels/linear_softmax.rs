@@ -1,7 +1,7 @@
 //! Softmax cross-entropy of a linear layer and its gradient, in one pass over the rows: a piece of them goes forward and back
 //! while it is in the cache, and its logits never are anything but a piece.
 
-use super::block_rows::BlockRows;
+use super::block_rows::{BlockRows, NEAREST_BYTES};
 use super::element::Element;
 use super::lanes::{GROUP, Lanes};
 use super::level::Kernel;
@@ -47,8 +47,7 @@ pub struct LinearSoftmax<'a, T> {
     bias_gradient: &'a mut [T],
 }
 
-/// Bytes of rows that stay in the nearest cache, or in the next, until they go back.
-const NEAREST_BYTES: usize = 16 * 1024;
+/// Bytes of rows that stay in the next cache until they go back.
 const NEAR_BYTES: usize = 256 * 1024;
 
 impl<T: Element> Kernel<T> for LinearSoftmax<'_, T> {

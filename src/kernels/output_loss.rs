@@ -6,7 +6,7 @@ use super::element::Element;
 use super::exponential::{exp, ln_1p};
 use super::lanes::{Lanes, MOST_LANES, load, store};
 use super::level::Kernel;
-use super::rows::{Need, RowIndex, prefetch};
+use super::rows::{RowIndex, prefetch_of_row};
 
 /// A loss of one output and its target.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,10 +58,7 @@ impl<'a, T: Element> RowTargets<'a, T> {
     /// Asks for what a row will be asked for.
     #[inline(always)]
     pub(super) fn prefetch(&self, row: usize) {
-        prefetch(self.values.as_ptr().wrapping_add(row), Need::Soon);
-        if let Some(weights) = self.weights {
-            prefetch(weights.as_ptr().wrapping_add(row), Need::Soon);
-        }
+        prefetch_of_row(self.values, self.weights, row);
     }
 
     /// What rows count together.

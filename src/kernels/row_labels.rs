@@ -1,7 +1,7 @@
 //! Classes of rows, and the softmax cross-entropy they are for.
 
 use super::element::Element;
-use super::rows::{Need, prefetch};
+use super::rows::prefetch_of_row;
 
 /// The cross-entropy of the outputs' softmax against a class index: `sum_c s_c (ln(sum exp(z)) - z_c)`, where `s_c` is the
 /// share of class c: `w_c (onehot_c (1-e) + e/C)` with class weights w, label smoothing e and C classes.
@@ -73,10 +73,7 @@ impl<'a, T: Element> RowLabels<'a, T> {
     /// Asks for what a row will be asked for.
     #[inline(always)]
     pub(super) fn prefetch(&self, row: usize) {
-        prefetch(self.classes.as_ptr().wrapping_add(row), Need::Soon);
-        if let Some(weights) = self.weights {
-            prefetch(weights.as_ptr().wrapping_add(row), Need::Soon);
-        }
+        prefetch_of_row(self.classes, self.weights, row);
     }
 
     /// The class of a row, and the row's own weight.

@@ -275,6 +275,15 @@ pub(super) fn prefetch<T>(number: *const T, need: Need) {
     let _ = (number, need);
 }
 
+/// Asks for the target of a row, and for its weight where rows have some. Both hold those of all rows.
+#[inline(always)]
+pub(super) fn prefetch_of_row<A, T>(targets: &[A], weights: Option<&[T]>, row: usize) {
+    prefetch(targets.as_ptr().wrapping_add(row), Need::Soon);
+    if let Some(weights) = weights {
+        prefetch(weights.as_ptr().wrapping_add(row), Need::Soon);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -183,7 +183,7 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
             for class in 0..self.classes {
                 self.set_register(class, first, self.register(class, first).mul(share));
             }
-            self.set_own(first, zero.sub(others.mul(share)));
+            store(zero.sub(others.mul(share)), &mut self.own, first);
             return of_label.mul(weight);
         };
         let kept = weight.mul(V::splat(smoothing.kept));
@@ -195,14 +195,9 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
             self.set_register(class, first, self.register(class, first).mul(shares).sub(share));
         }
         let gradient = own.mul(spread_over_all).sub(others.mul(kept)).div(total);
-        self.set_own(first, gradient.sub(own_spread));
+        store(gradient.sub(own_spread), &mut self.own, first);
         let of_all = logarithm.mul(spread_over_all).sub(all_below.mul(spread));
         of_label.mul(kept).add(of_all)
-    }
-
-    #[inline(always)]
-    fn set_own(&mut self, first: usize, gradient: V) {
-        store(gradient, &mut self.own, first);
     }
 
     /// What the piece holds of a class for a register of rows.
