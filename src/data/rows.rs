@@ -50,6 +50,11 @@ pub trait RowSource<T: Scalar> {
         0
     }
 
+    /// All rows, where they are in memory together. Default: they are not.
+    fn in_memory(&self) -> Option<&Dataset<T>> {
+        None
+    }
+
     /// Visits each row once: calls `f` with rows in memory and the order to take them in, until all were visited or `f`
     /// breaks off.
     ///
@@ -92,6 +97,10 @@ impl<T: Scalar> RowSource<T> for InMemory<'_, T> {
         self.data.feature_names()
     }
 
+    fn in_memory(&self) -> Option<&Dataset<T>> {
+        Some(self.data)
+    }
+
     fn visit(&mut self, pass: Pass, f: &mut Visitor<'_, T>) -> Result<()> {
         let rows = match pass.order {
             Order::File => RowIndex::range(0, self.data.rows()),
@@ -115,6 +124,10 @@ impl<T: Scalar, S: RowSource<T> + ?Sized> RowSource<T> for &mut S {
 
     fn busy_threads(&self) -> usize {
         (**self).busy_threads()
+    }
+
+    fn in_memory(&self) -> Option<&Dataset<T>> {
+        (**self).in_memory()
     }
 
     fn visit(&mut self, pass: Pass, f: &mut Visitor<'_, T>) -> Result<()> {

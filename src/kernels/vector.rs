@@ -99,6 +99,9 @@ pub fn sum_of_squared_sums<T: Element>(a: &[T], alpha: T, b: &[T]) -> T {
 /// `y[i] += alpha * x[i]`: one row of a rank-1 update. Both slices have one length.
 pub fn add_scaled<T: Element>(y: &mut [T], alpha: T, x: &[T]) {
     debug_assert_eq!(y.len(), x.len());
+    if y.len() <= FEW {
+        return AddScaled(y, alpha, x).each();
+    }
     T::run_add_scaled(AddScaled(y, alpha, x));
 }
 

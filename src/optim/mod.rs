@@ -24,6 +24,20 @@ pub trait Optimizer<T: Scalar> {
     /// before.
     fn step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64>;
 
+    /// Whether all steps from now on are plain, unless somebody else changes the optimizer or the parameters: after one
+    /// backward pass, `value -= lr gradient` for every parameter and nothing more, which cannot be refused. Training on few
+    /// rows then asks this once, not in each step. Default: no.
+    fn is_plain(&self, parameters: &[Parameter<T>]) -> bool {
+        let _ = parameters;
+        false
+    }
+
+    /// [`step`](Optimizer::step), after [`is_plain`](Optimizer::is_plain) has said that nothing need be asked. Default:
+    /// that method.
+    fn plain_step(&mut self, parameters: &mut [Parameter<T>]) -> u64 {
+        self.step(parameters).expect("a plain step is not refused")
+    }
+
     /// The learning rate of the next step.
     fn lr(&self) -> f64;
 

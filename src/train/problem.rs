@@ -1,7 +1,7 @@
 //! Rows taken forward to their losses and back to sums, by one thread.
 
 use crate::data::Dataset;
-use crate::kernels::{self, Apart, RowIndex, Rows};
+use crate::kernels::{self, Apart, OutputLoss, RowIndex, RowTargets, Rows};
 use crate::loss::{Loss, LossSum, Targets};
 use crate::model::Model;
 use crate::scalar::Scalar;
@@ -11,30 +11,59 @@ use crate::scalar::Scalar;
 const TILE_BYTES: usize = 256 * 1024;
 const TILE_ROWS: (usize, usize) = (16, 256);
 
-/// A model, its loss, and the rows they are applied to.
-pub(crate) struct Problem<'a, 't, T, M: ?Sized, L: ?Sized> {
-    pub model: &'a M,
-    pub loss: &'a L,
-    pub data: &'a Dataset<T>,
-    pub targets: Targets<'t, T>,
+/// Rows in memory, their layout asked for once.
+#[derive(Clone, Copy)]
+pub(crate) struct Samples<'a, T> {
+    /// One row after another.
+    features: &'a [T],
+    /// Features of a row.
+    width: usize,
+    targets: Targets<'a, T>,
 }
 
-impl<T: Copy, M: ?Sized, L: ?Sized> Clone for Problem<'_, '_, T, M, L> {
+impl<'a, T: Scalar> Samples<'a, T> {
+    /// The rows of a data set.
+    pub fn of(data: &'a Dataset<T>) -> Self {
+        Samples { features: data.all_features(), width: data.features().ncols(), targets: data.targets() }
+    }
+
+    #[inline(always)]
+    fn rows<'b>(&self, index: RowIndex<'b>, ahead: RowIndex<'b>) -> Rows<'b, T>
+    where
+        'a: 'b,
+    {
+        Rows::new(self.features, self.width, index).ahead(ahead)
+    }
+
+    /// A pass over rows, where the kernels know the loss of one output.
+    #[inline(always)]
+    pub fn one_output<'b, L>(&self, loss: &L, index: RowIndex<'b>, ahead: RowIndex<'b>) -> Option<OneOutput<'b, T>>
+    where
+        'a: 'b,
+        L: Loss<T> + ?Sized,
+    {
+        let (loss, targets) = (loss.output_loss()?, self.targets.single_values()?);
+        Some(OneOutput { rows: self.rows(index, ahead), targets, loss, weight: targets.total_weight(index) })
+    }
+}
+
+/// A model, its loss, and the rows they are applied to.
+pub(crate) struct Problem<'a, T, M: ?Sized, L: ?Sized> {
+    pub model: &'a M,
+    pub loss: &'a L,
+    pub samples: &'a Samples<'a, T>,
+}
+
+impl<T, M: ?Sized, L: ?Sized> Clone for Problem<'_, T, M, L> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T: Copy, M: ?Sized, L: ?Sized> Copy for Problem<'_, '_, T, M, L> {}
+impl<T, M: ?Sized, L: ?Sized> Copy for Problem<'_, T, M, L> {}
 
 // What gets rows is in line, so that which rows they are need not be copied through memory.
-impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M, L> {
-    #[inline(always)]
-    fn rows<'b>(&'b self, index: RowIndex<'b>, ahead: RowIndex<'b>) -> Rows<'b, T> {
-        let features = self.data.features();
-        Rows::new(features.to_slice().expect("kept in standard layout"), features.ncols(), index).ahead(ahead)
-    }
-
+impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, T, M, L> {
     /// Writes the gradient of rows over `gradient`, and returns their loss, where that is done in one pass: the model is a
     /// linear layer, and the kernels know the loss.
     #[inline(always)]
@@ -43,11 +72,8 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M,
         if outputs != 1 {
             return self.several_outputs(outputs, index, ahead, gradient);
         }
-        let (loss, targets) = (self.loss.output_loss()?, self.targets.single_values()?);
-        let layer = self.layer(outputs, gradient.len())?;
-        let gradient = gradient.split_at_mut(layer[0].len()).into();
-        let loss = kernels::linear_loss(&self.rows(index, ahead), layer, targets, loss, gradient);
-        Some(LossSum { loss, weight: targets.total_weight(index) })
+        let layer = linear_layer(self.model, outputs, gradient.len())?;
+        Some(self.samples.one_output(self.loss, index, ahead)?.sum(layer, gradient))
     }
 
     // A function of its own: what it needs on the stack would slow down the other.
@@ -59,22 +85,44 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, '_, T, M,
         ahead: RowIndex<'_>,
         gradient: &mut [T],
     ) -> Option<LossSum> {
-        let labels = self.targets.labels(self.loss.softmax_loss()?)?;
-        let layer = self.layer(outputs, gradient.len())?;
+        let labels = self.samples.targets.labels(self.loss.softmax_loss()?)?;
+        let layer = linear_layer(self.model, outputs, gradient.len())?;
         let gradient = gradient.split_at_mut(layer[0].len()).into();
-        kernels::linear_softmax(&self.rows(index, ahead), outputs, layer, labels, gradient)
+        kernels::linear_softmax(&self.samples.rows(index, ahead), outputs, layer, labels, gradient)
     }
+}
 
-    /// Weight and bias of a model that is a linear layer with so many parameters. One that is not all there goes the long
-    /// way.
+/// Weight and bias of a model that is a linear layer with so many parameters. One that is not all there goes the long way.
+#[inline(always)]
+pub(super) fn linear_layer<T, M>(model: &M, outputs: usize, parameters: usize) -> Option<[&[T]; 2]>
+where
+    T: Scalar,
+    M: Model<T> + ?Sized,
+{
+    let layer = model.linear_layer()?;
+    let [weight, bias] = layer;
+    let fits = weight.len() == model.inputs() * outputs
+        && (bias.is_empty() || bias.len() == outputs)
+        && weight.len() + bias.len() == parameters;
+    fits.then_some(layer)
+}
+
+/// Rows of one output, and a loss that the kernels know.
+pub(super) struct OneOutput<'a, T> {
+    rows: Rows<'a, T>,
+    targets: RowTargets<'a, T>,
+    loss: OutputLoss<T>,
+    /// What the rows count together.
+    weight: f64,
+}
+
+impl<T: Scalar> OneOutput<'_, T> {
+    /// Writes the gradient of a linear layer over `gradient`, and returns its loss.
     #[inline(always)]
-    fn layer(&self, outputs: usize, parameters: usize) -> Option<[&[T]; 2]> {
-        let layer = self.model.linear_layer()?;
-        let [weight, bias] = layer;
-        let fits = weight.len() == self.model.inputs() * outputs
-            && (bias.is_empty() || bias.len() == outputs)
-            && weight.len() + bias.len() == parameters;
-        fits.then_some(layer)
+    pub fn sum(&self, layer: [&[T]; 2], gradient: &mut [T]) -> LossSum {
+        let gradient = gradient.split_at_mut(layer[0].len()).into();
+        let loss = kernels::linear_loss(&self.rows, layer, self.targets, self.loss, gradient);
+        LossSum { loss, weight: self.weight }
     }
 }
 
@@ -102,7 +150,7 @@ impl<T: Scalar> Scratch<T> {
     #[inline(always)]
     pub fn sum_rows<M, L>(
         &mut self,
-        problem: &Problem<'_, '_, T, M, L>,
+        problem: &Problem<'_, T, M, L>,
         rows: RowIndex<'_>,
         ahead: RowIndex<'_>,
         gradient: &mut [T],
@@ -131,7 +179,7 @@ impl<T: Scalar> Scratch<T> {
     }
 
     /// The loss of rows, with nothing but the forward pass.
-    pub fn loss_of<M, L>(&mut self, problem: &Problem<'_, '_, T, M, L>, rows: RowIndex<'_>) -> LossSum
+    pub fn loss_of<M, L>(&mut self, problem: &Problem<'_, T, M, L>, rows: RowIndex<'_>) -> LossSum
     where
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
@@ -145,7 +193,7 @@ impl<T: Scalar> Scratch<T> {
     /// its loss. `ahead` are the rows after these.
     fn each_tile<M, L>(
         &mut self,
-        problem: &Problem<'_, '_, T, M, L>,
+        problem: &Problem<'_, T, M, L>,
         rows: RowIndex<'_>,
         ahead: RowIndex<'_>,
         tile: usize,
@@ -159,11 +207,11 @@ impl<T: Scalar> Scratch<T> {
             let now = rows.part(place, place + tile);
             place += now.len();
             let next = rows.part(place, place + tile);
-            let input = problem.rows(now, if next.is_empty() { ahead } else { next });
+            let input = problem.samples.rows(now, if next.is_empty() { ahead } else { next });
             let logits = &mut self.logits[..now.len() * self.outputs];
             let output_gradient = &mut self.output_gradient[..now.len() * self.outputs];
             problem.model.forward_rows(&input, logits);
-            let value = problem.loss.weighted_rows(logits, &problem.targets, now, output_gradient);
+            let value = problem.loss.weighted_rows(logits, &problem.samples.targets, now, output_gradient);
             f(&input, output_gradient, value);
         }
     }

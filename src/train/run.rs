@@ -9,7 +9,7 @@ use super::config::{NonFinite, TrainConfig};
 use super::curvature::Curvature;
 use super::event::{EpochEvent, Observer, StepEvent, StopReason};
 use super::guard::Guard;
-use super::problem::Problem;
+use super::problem::{Problem, Samples};
 use super::report::Report;
 use super::stopping::{Stopping, snapshot};
 use super::sums::{Accumulator, threads_beside};
@@ -23,6 +23,8 @@ use crate::model::{Model, discard_grad, replace_gradients};
 use crate::optim::{Clip, Optimizer, grad_norm, squared_grad_norm};
 use crate::scalar::Scalar;
 
+#[path = "run_descent.rs"]
+mod descent;
 #[path = "run_end.rs"]
 mod end;
 #[path = "run_warnings.rs"]
@@ -155,47 +157,70 @@ where
 
     fn all_epochs(&mut self, source: &mut dyn RowSource<T>) -> Result<Outcome> {
         let mut stopping = Stopping::new(&self.config);
-        let mut reason = StopReason::Finished;
-        for epoch in 1..=self.config.epochs {
-            self.epoch = epoch;
+        let mut reason = None;
+        while reason.is_none() && self.epoch < self.config.epochs {
+            self.epoch += 1;
             // The order of rows that all go into one step means nothing, and in file order they are read faster.
             let shuffled = self.config.shuffle && !self.one_step_an_epoch();
-            let order = if shuffled { Order::Shuffled { seed: self.config.seed, epoch } } else { Order::File };
+            let (seed, epoch) = (self.config.seed, self.epoch);
+            let order = if shuffled { Order::Shuffled { seed, epoch } } else { Order::File };
             self.watched = self.is_watched();
             let sums = self.one_epoch(source, order)?;
             if let Some(element) = self.guard.look(self.model.parameters_mut()) {
                 self.update_overflowed(element, Found::AtOnce)?;
             }
-            let Some(sums) = sums else {
-                // As it stands: the best parameters are for a run that was let go on.
-                return Ok(Outcome { reason: StopReason::Interrupted, best_epoch: None });
+            reason = match sums {
+                Some(sums) => self.end_epoch(sums, source, &mut stopping)?,
+                None => Some(StopReason::Interrupted),
             };
-            let valid_loss = match self.validation.take() {
-                Some(mut validation) => {
-                    let loss = self.mean_loss_of(validation.as_mut());
-                    self.validation = Some(validation);
-                    Some(loss?)
-                }
-                None => None,
-            };
-            let loss = sums.loss / sums.weight;
-            let event = EpochEvent { epoch, loss, valid_loss, grad_norm: sums.grad_norm, samples: self.rows };
-            self.observer.epoch(&event)?;
-            let watched = match valid_loss {
-                None if stopping.watches_loss() => Some(self.mean_loss_of(source)?),
-                known => known,
-            };
-            let objective = loss + self.optimizer.penalty(self.model.parameters());
-            self.watch_epoch(&event, objective, source)?;
-            if stopping.after_epoch(objective, watched, self.model.parameters()) || self.near_optimum {
-                if epoch < self.config.epochs {
-                    reason = StopReason::EarlyStop;
-                }
-                break;
+            if reason.is_none() && self.descends_plainly() {
+                reason = self.descend(source, &mut stopping)?;
             }
         }
-        let best_epoch = stopping.restore_best(self.model.parameters_mut());
+        let reason = reason.unwrap_or(StopReason::Finished);
+        // Interrupted, they stay as they are: the best parameters are for a run that was let go on.
+        let best_epoch = match reason {
+            StopReason::Interrupted => None,
+            _ => stopping.restore_best(self.model.parameters_mut()),
+        };
         Ok(Outcome { reason, best_epoch })
+    }
+
+    /// Measures an epoch, tells of it, and says whether it is the last one.
+    fn end_epoch(
+        &mut self,
+        sums: EpochSums,
+        source: &mut dyn RowSource<T>,
+        stopping: &mut Stopping<T>,
+    ) -> Result<Option<StopReason>> {
+        let valid_loss = match self.validation.take() {
+            Some(mut validation) => {
+                let loss = self.mean_loss_of(validation.as_mut());
+                self.validation = Some(validation);
+                Some(loss?)
+            }
+            None => None,
+        };
+        let event = self.epoch_event(sums.loss / sums.weight, valid_loss, sums.grad_norm);
+        self.observer.epoch(&event)?;
+        let watched = match valid_loss {
+            None if stopping.watches_loss() => Some(self.mean_loss_of(source)?),
+            known => known,
+        };
+        let objective = event.loss + self.optimizer.penalty(self.model.parameters());
+        let signs = self.watch_epoch(&event, objective);
+        self.look_into(signs, &event, source)?;
+        let enough = stopping.after_epoch(objective, watched, self.model.parameters()) || self.near_optimum;
+        Ok(enough.then(|| self.reason_for_enough()))
+    }
+
+    fn epoch_event(&self, loss: f64, valid_loss: Option<f64>, grad_norm: f64) -> EpochEvent {
+        EpochEvent { epoch: self.epoch, loss, valid_loss, grad_norm, samples: self.rows }
+    }
+
+    /// Why a run ends that has had enough: what was wanted of it, or less.
+    fn reason_for_enough(&self) -> StopReason {
+        if self.epoch < self.config.epochs { StopReason::EarlyStop } else { StopReason::Finished }
     }
 
     /// The mean loss of rows under the parameters as they are.
@@ -203,7 +228,7 @@ where
         let Run { model, loss, accumulator, .. } = self;
         let mut sum = LossSum::default();
         source.each_block(&mut |data, rows| {
-            let problem = Problem { model: &**model, loss: *loss, data, targets: data.targets() };
+            let problem = Problem { model: &**model, loss: *loss, samples: &Samples::of(data) };
             let block = accumulator.loss_sum(&problem, rows);
             sum += block;
             Ok(())
@@ -226,7 +251,7 @@ where
             if self.epoch == 1 {
                 check_block(data, &*self.model, self.loss)?;
             }
-            let targets = data.targets();
+            let samples = &Samples::of(data);
             let mut place = 0;
             while place < rows.len() {
                 if waiting == 0 {
@@ -239,7 +264,7 @@ where
                 let now = rows.part(place, place + batch - waiting);
                 place += now.len();
                 let ahead = rows.part(place, place + batch);
-                let problem = Problem { model: &*self.model, loss: self.loss, data, targets };
+                let problem = Problem { model: &*self.model, loss: self.loss, samples };
                 self.accumulator.add(&problem, now, ahead);
                 waiting += now.len();
                 visited += now.len();

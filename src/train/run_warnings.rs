@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::super::curvature::{curvature_of, row_bound};
+use super::super::curvature::{Curvature, curvature_of, row_bound};
 use super::super::event::{EpochEvent, RunWarning, StepEvent, StopReason};
 use super::super::watch::{EpochFacts, Sign, still_falling};
 use super::{Clip, Run};
@@ -61,16 +61,15 @@ where
         self.watch.step(event, clipped, plain);
     }
 
-    pub(super) fn watch_epoch(
-        &mut self,
-        event: &EpochEvent,
-        objective: f64,
-        source: &mut dyn RowSource<T>,
-    ) -> Result<()> {
+    /// Notes an epoch, and says what is suspicious.
+    #[inline]
+    pub(super) fn watch_epoch(&mut self, event: &EpochEvent, objective: f64) -> Vec<Sign> {
         self.epoch_losses.push(event.loss);
-        if !self.watched {
-            return Ok(());
-        }
+        if self.watched { self.suspicions(event, objective) } else { Vec::new() }
+    }
+
+    #[inline(never)]
+    fn suspicions(&mut self, event: &EpochEvent, objective: f64) -> Vec<Sign> {
         let facts = EpochFacts {
             epoch: event.epoch,
             loss: event.loss,
@@ -81,13 +80,33 @@ where
         };
         let mut signs = Vec::new();
         self.watch.epoch(&facts, &mut signs);
-        for sign in signs {
-            self.look_into(sign, event, source)?;
+        if self.is_known_stable() {
+            signs.retain(|sign| !matches!(sign, Sign::Oscillating(_)));
         }
-        Ok(())
+        signs
     }
 
-    fn look_into(&mut self, sign: Sign, event: &EpochEvent, source: &mut dyn RowSource<T>) -> Result<()> {
+    /// Whether an earlier look has found that the learning rate is far from the limit.
+    fn is_known_stable(&self) -> bool {
+        self.bound.is_some_and(|bound| self.optimizer.lr() < AT_THE_LIMIT * self.rough_limit(bound))
+    }
+
+    /// A lower bound of the largest stable learning rate.
+    fn rough_limit(&self, bound: Curvature) -> f64 {
+        self.limit_of(bound.full_batch, bound.full_batch)
+    }
+
+    /// Looks into what is suspicious, and warns where it is confirmed.
+    pub(super) fn look_into(
+        &mut self,
+        signs: Vec<Sign>,
+        event: &EpochEvent,
+        source: &mut dyn RowSource<T>,
+    ) -> Result<()> {
+        signs.into_iter().try_for_each(|sign| self.look_into_one(sign, event, source))
+    }
+
+    fn look_into_one(&mut self, sign: Sign, event: &EpochEvent, source: &mut dyn RowSource<T>) -> Result<()> {
         let (step, epoch) = (self.optimizer.steps(), event.epoch);
         match sign {
             Sign::Clipped(share) => self.warn("gradients_clipped", step, || {
@@ -144,15 +163,14 @@ where
             self.bound = row_bound(source, self.loss, outputs, bias)?;
         }
         let Some(bound) = self.bound else { return Ok(None) };
-        let trace = bound.full_batch;
-        let rough = self.limit_of(trace, trace);
+        let rough = self.rough_limit(bound);
         if lr < AT_THE_LIMIT * rough {
             return Ok(Some(rough));
         }
         if self.curvature.is_none() {
             self.curvature = curvature_of(source, self.loss, outputs, bias)?;
         }
-        Ok(self.curvature.map(|curvature| self.limit_of(curvature.full_batch, trace)))
+        Ok(self.curvature.map(|curvature| self.limit_of(curvature.full_batch, bound.full_batch)))
     }
 
     /// The limit for a largest curvature and the sum of all curvatures. A batch of b rows has the noise of its

@@ -42,6 +42,11 @@ impl<T: Scalar> Stopping<T> {
         self.patience.is_some()
     }
 
+    /// Whether an epoch may be the last one that need not be.
+    pub(super) fn may_stop(&self) -> bool {
+        self.patience.is_some() || self.tolerance > 0.0 || self.plateau.is_some()
+    }
+
     /// Notes an epoch, and says whether it is the last one. `watched` is the loss that patience goes by.
     pub(super) fn after_epoch(&mut self, objective: f64, watched: Option<f64>, parameters: &[Parameter<T>]) -> bool {
         self.epochs += 1;

@@ -5,7 +5,7 @@
 //! depend on its rows alone, so neither the micro-batches a window was asked for in nor the threads that add the rows
 //! change a bit of the result.
 
-use super::problem::{Problem, Scratch, zeros};
+use super::problem::{OneOutput, Problem, Samples, Scratch, zeros};
 use super::shards::{MOST_SHARDS, PARALLEL_WORK, Shards};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -104,13 +104,26 @@ impl<T: Scalar> Accumulator<T> {
         })
     }
 
+    /// Whether an effective batch of so many rows is one shard.
+    pub(crate) fn is_one_shard(&self, rows: usize) -> bool {
+        Shards::new(rows, self.total.gradient.len()).count == 1
+    }
+
+    /// An effective batch of one pass, over rows that [are one shard](Accumulator::is_one_shard).
+    #[inline(always)]
+    pub(super) fn sum_one_shard(&mut self, pass: &OneOutput<'_, T>, layer: [&[T]; 2]) {
+        let Sums { gradient, value } = &mut self.total;
+        **value = pass.sum(layer, gradient);
+        self.empty = false;
+    }
+
     /// Starts an effective batch.
     pub(crate) fn begin(&mut self) {
         self.empty = true;
     }
 
     /// Adds rows, in shards of their own. `ahead` are the rows that will be added next, as far as they are known.
-    pub(crate) fn add<M, L>(&mut self, problem: &Problem<'_, '_, T, M, L>, rows: RowIndex<'_>, ahead: RowIndex<'_>)
+    pub(crate) fn add<M, L>(&mut self, problem: &Problem<'_, T, M, L>, rows: RowIndex<'_>, ahead: RowIndex<'_>)
     where
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
@@ -175,7 +188,7 @@ impl<T: Scalar> Accumulator<T> {
     }
 
     /// The sum of losses and weights of rows, with nothing but the forward pass; the same bits on any number of threads.
-    pub(crate) fn loss_sum<M, L>(&mut self, problem: &Problem<'_, '_, T, M, L>, rows: RowIndex<'_>) -> LossSum
+    pub(crate) fn loss_sum<M, L>(&mut self, problem: &Problem<'_, T, M, L>, rows: RowIndex<'_>) -> LossSum
     where
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
@@ -203,7 +216,7 @@ where
     L: Loss<T> + ?Sized,
 {
     let mut accumulator = Accumulator::new(model, 0, data.rows(), 1).expect("threads can be started");
-    let problem = Problem { model, loss, data, targets: data.targets() };
+    let problem = Problem { model, loss, samples: &Samples::of(data) };
     let sum = accumulator.loss_sum(&problem, RowIndex::range(0, data.rows()));
     sum.loss / sum.weight
 }

@@ -104,6 +104,8 @@ pub(super) struct Watch {
     /// The objectives of the last epochs, in turns; all epochs so far.
     losses: [f64; WINDOW],
     epochs: usize,
+    /// The epochs from which it looks at them again.
+    looks_from: usize,
     first: f64,
     before: f64,
     rises: usize,
@@ -175,12 +177,18 @@ impl Watch {
         }
     }
 
-    fn stands_still(&self) -> bool {
-        if self.epochs < WINDOW {
+    /// Whether the losses of the window stand still. One that falls is left alone for half a window: looking takes as long as
+    /// a short step.
+    fn stands_still(&mut self) -> bool {
+        if self.epochs < self.looks_from.max(WINDOW) {
             return false;
         }
         let half = |first: usize| (first..first + WINDOW / 2).map(|at| self.losses[at % WINDOW]).sum::<f64>();
-        half(self.epochs + WINDOW / 2) > STILL * half(self.epochs)
+        let still = half(self.epochs + WINDOW / 2) > STILL * half(self.epochs);
+        if !still {
+            self.looks_from = self.epochs + WINDOW / 2;
+        }
+        still
     }
 }
 

@@ -1,0 +1,266 @@
+//! Plain descent on few rows, which the trainer takes a short way, is the same to the bit as by an optimizer that does not
+//! say its steps are plain: what is told, what is left, and what is refused.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gradus::train::{
+    BatchSize, EpochEvent, NonFinite, Observer, Plateau, RunEnd, RunWarning, StepEvent, TrainConfig, Trainer,
+};
+use gradus::{
+    BinaryCrossEntropy, Clip, Dataset, Error, Huber, Linear, Loss, Model, Momentum, Mse, Optimizer, Parameter, Result,
+    Scalar, Schedule, Sgd, SgdConfig,
+};
+use ndarray::Array2;
+
+/// SGD that says its steps are plain, or keeps it to itself, and counts those it was asked for as such.
+struct Teller<T> {
+    sgd: Sgd<T>,
+    tells: bool,
+    plain_steps: u64,
+}
+
+impl<T: Scalar> Optimizer<T> for Teller<T> {
+    fn step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64> {
+        self.sgd.step(parameters)
+    }
+
+    fn is_plain(&self, parameters: &[Parameter<T>]) -> bool {
+        self.tells && self.sgd.is_plain(parameters)
+    }
+
+    fn plain_step(&mut self, parameters: &mut [Parameter<T>]) -> u64 {
+        self.plain_steps += 1;
+        self.sgd.plain_step(parameters)
+    }
+
+    fn lr(&self) -> f64 {
+        self.sgd.lr()
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        self.sgd.set_lr(lr);
+    }
+
+    fn penalty(&self, parameters: &[Parameter<T>]) -> f64 {
+        self.sgd.penalty(parameters)
+    }
+
+    fn maximizes(&self) -> bool {
+        self.sgd.maximizes()
+    }
+
+    fn momentum(&self) -> Momentum {
+        self.sgd.momentum()
+    }
+
+    fn steps(&self) -> u64 {
+        self.sgd.steps()
+    }
+}
+
+/// What an observer is told, word by word, and when it has had enough.
+struct Told<'a> {
+    words: Vec<String>,
+    /// Refuses to hear of this step.
+    refused: u64,
+    /// Sets the flag in this step.
+    interrupted: u64,
+    flag: &'a AtomicBool,
+}
+
+impl Observer for Told<'_> {
+    fn step(&mut self, event: &StepEvent) -> Result<()> {
+        self.words.push(format!("{event:?}"));
+        self.flag.fetch_or(event.step == self.interrupted, Ordering::Relaxed);
+        if event.step == self.refused { Err(Error::setting("observer", "it is full")) } else { Ok(()) }
+    }
+
+    fn epoch(&mut self, event: &EpochEvent) -> Result<()> {
+        self.words.push(format!("{event:?}"));
+        Ok(())
+    }
+
+    fn warning(&mut self, warning: &RunWarning) -> Result<()> {
+        self.words.push(format!("{warning:?}"));
+        Ok(())
+    }
+
+    fn end(&mut self, end: &RunEnd) -> Result<()> {
+        self.words.push(format!("{:?}", RunEnd { seconds: 0.0, ..*end }));
+        Ok(())
+    }
+}
+
+/// A run, and where it is cut off: at no step, if it is 0.
+struct Case<'a, T> {
+    data: &'a Dataset<T>,
+    loss: &'a dyn Loss<T>,
+    model: Linear<T>,
+    sgd: SgdConfig,
+    config: TrainConfig,
+    refused: u64,
+    interrupted: u64,
+}
+
+impl<'a, T: Scalar> Case<'a, T> {
+    /// Twenty epochs of one step each.
+    fn new(data: &'a Dataset<T>, loss: &'a dyn Loss<T>, lr: f64) -> Self {
+        let config = TrainConfig { epochs: 20, batch_size: BatchSize::Full, ..Default::default() };
+        let model = Linear::new(data.features().ncols(), 1);
+        Case { data, loss, model, sgd: SgdConfig::new(lr), config, refused: 0, interrupted: 0 }
+    }
+
+    /// All that the run tells and leaves, and how many of its steps went the short way.
+    fn run(&self, tells: bool) -> (Vec<String>, u64) {
+        let flag = AtomicBool::new(false);
+        let mut told = Told { words: Vec::new(), refused: self.refused, interrupted: self.interrupted, flag: &flag };
+        let mut model = self.model.clone();
+        let mut teller = Teller { sgd: self.sgd.build().unwrap(), tells, plain_steps: 0 };
+        let trainer = Trainer::new(self.config.clone()).unwrap().observer(&mut told).interrupt(&flag);
+        let report = trainer.fit(&mut model, self.loss, &mut teller, self.data);
+        let mut words = told.words;
+        words.push(match report {
+            Ok(report) => format!("{:?}", gradus::train::Report { seconds: 0.0, ..report }),
+            Err(error) => error.to_string(),
+        });
+        words.extend(model.parameters().iter().map(|parameter| format!("{parameter:?}")));
+        words.push(format!("{} steps", teller.steps()));
+        (words, teller.plain_steps)
+    }
+
+    /// Both ways say the same; and how many steps went the short one.
+    fn both_ways(&self) -> (Vec<String>, u64) {
+        let ((long, none), (short, plain)) = (self.run(false), self.run(true));
+        assert_eq!(none, 0);
+        for (long, short) in long.iter().zip(&short) {
+            assert_eq!(long, short);
+        }
+        assert_eq!(long.len(), short.len());
+        (short, plain)
+    }
+}
+
+/// Rows whose targets suit every loss of one output: 0 and 1, half of them not where a line would have them.
+fn data<T: Scalar>(rows: usize, features: usize) -> Dataset<T> {
+    let x =
+        Array2::from_shape_fn((rows, features), |(i, j)| T::from_f64(((i * 37 + j * 11) % 101) as f64 / 37.0 - 1.0));
+    let y =
+        Array2::from_shape_fn((rows, 1), |(i, _)| if (i * 37 % 101 + i % 2 * 40) > 60 { T::one() } else { T::zero() });
+    Dataset::with_values(x, y).unwrap()
+}
+
+fn every_loss_goes_the_short_way<T: Scalar>() {
+    let losses: [&dyn Loss<T>; 3] = [&Mse, &Huber::with_delta(0.3).unwrap(), &BinaryCrossEntropy::new()];
+    for (loss, rows, features) in losses.into_iter().flat_map(|loss| [(loss, 3, 1), (loss, 100, 1), (loss, 70, 5)]) {
+        let plain = data::<T>(rows, features);
+        let weighted = plain.clone().weighted((0..rows).map(|i| T::from_f64((i % 3) as f64)).collect()).unwrap();
+        for data in [&plain, &weighted] {
+            let mut case = Case::new(data, loss, 0.1);
+            assert_eq!(case.both_ways().1, 19, "{} of {rows} x {features}", loss.name());
+            case.model = Linear::without_bias(features, 1);
+            assert_eq!(case.both_ways().1, 19, "{} of {rows} x {features} without a bias", loss.name());
+        }
+    }
+}
+
+#[test]
+fn every_loss_of_one_output_goes_the_short_way_to_the_same_bits() {
+    every_loss_goes_the_short_way::<f64>();
+    every_loss_goes_the_short_way::<f32>();
+}
+
+#[test]
+fn what_more_goes_into_a_step_goes_the_long_way() {
+    let data = data::<f64>(40, 2);
+    let plain = || Case::new(&data, &Mse, 0.1);
+    let with = |config: TrainConfig| Case {
+        config: TrainConfig { epochs: 20, batch_size: BatchSize::Full, ..config },
+        ..plain()
+    };
+    let of = |sgd: SgdConfig| Case { sgd, ..plain() };
+    let mut frozen = plain();
+    frozen.model.parameters_mut()[1].set_frozen(true);
+    let cases = [
+        of(SgdConfig::new(0.1).momentum(Momentum::Nesterov { momentum: 0.5 })),
+        of(SgdConfig::new(0.1).weight_decay(0.1)),
+        of(SgdConfig::new(1e-3).maximize()),
+        with(TrainConfig { clip: Clip::Norm(0.1), ..Default::default() }),
+        with(TrainConfig { schedule: Schedule::Exponential { gamma: 0.9 }, ..Default::default() }),
+        with(TrainConfig { patience: Some(3), ..Default::default() }),
+        Case { config: TrainConfig { epochs: 20, batch_size: BatchSize::Rows(20), ..Default::default() }, ..plain() },
+        frozen,
+    ];
+    for (at, case) in cases.iter().enumerate() {
+        assert_eq!(case.both_ways().1, 0, "case {at}");
+    }
+    let many = self::data::<f64>(5000, 5);
+    assert_eq!(Case::new(&many, &Mse, 0.1).both_ways().1, 0, "rows for several threads");
+}
+
+#[test]
+fn a_run_that_has_had_enough_ends_after_the_same_epoch() {
+    let data = data::<f64>(40, 1);
+    let stops = [
+        TrainConfig { tolerance: 1e-4, ..Default::default() },
+        TrainConfig { plateau: Some(Plateau { epochs: 5, tolerance: 1e-3 }), ..Default::default() },
+    ];
+    for stop in stops {
+        let mut case = Case::new(&data, &Mse, 0.1);
+        case.config = TrainConfig { epochs: 500, batch_size: BatchSize::Full, ..stop };
+        let (words, plain) = case.both_ways();
+        assert!((10..400).contains(&plain), "{plain}");
+        assert!(words.iter().any(|word| word.contains("EarlyStop")), "{words:?}");
+        // A last epoch that would have been the last anyway has not been stopped.
+        case.config.epochs = plain as usize + 1;
+        let (words, _) = case.both_ways();
+        assert!(words.iter().any(|word| word.contains("Finished")), "{words:?}");
+    }
+}
+
+#[test]
+fn an_observers_refusal_and_an_interrupt_end_it_at_the_same_step() {
+    let data = data::<f64>(40, 1);
+    for step in [1, 2, 3, 19, 20] {
+        let (words, plain) = Case { refused: step, ..Case::new(&data, &Mse, 0.1) }.both_ways();
+        assert_eq!(plain, step - 1);
+        assert!(words.iter().any(|word| word.contains("it is full")), "{words:?}");
+        assert!(words.contains(&format!("{step} steps")));
+        let (words, plain) = Case { interrupted: step, ..Case::new(&data, &Mse, 0.1) }.both_ways();
+        assert_eq!(plain, step - 1);
+        assert!(words.contains(&format!("{step} steps")));
+        assert_eq!(words.iter().any(|word| word.contains("Interrupted")), step < 20, "{words:?}");
+    }
+}
+
+#[test]
+fn a_run_that_diverges_is_refused_in_the_same_words() {
+    for (data, loss) in [(data::<f64>(40, 1), &Mse as &dyn Loss<f64>), (data(40, 3), &Mse), (data(9, 1), &Huber::new())]
+    {
+        for (lr, epochs) in [(30.0, 40), (30.0, 2000), (1e150, 30), (f64::MAX, 30), (2.0, 400)] {
+            for policy in [NonFinite::Stop, NonFinite::Skip] {
+                let mut case = Case::new(&data, loss, lr);
+                case.config = TrainConfig { epochs, non_finite: policy, ..case.config };
+                case.both_ways();
+            }
+        }
+    }
+    let data = data::<f64>(40, 1);
+    let mut case = Case::new(&data, &Mse, 30.0);
+    case.config.epochs = 2000;
+    let (words, plain) = case.both_ways();
+    assert!(plain > 5, "some steps were still plain: {plain}");
+    assert!(words.iter().any(|word| word.contains("learning rate")), "{words:?}");
+}
+
+#[test]
+fn warnings_are_given_in_the_same_epoch() {
+    let data = data::<f64>(40, 1);
+    let warned = [0.5, 0.72, 0.74, 0.8, 0.9].map(|lr| {
+        let mut case = Case::new(&data, &Mse, lr);
+        case.config.epochs = 300;
+        let (words, plain) = case.both_ways();
+        assert_eq!(plain, 299, "it goes on after each sign");
+        words.iter().any(|word| word.contains("oscillation"))
+    });
+    assert_eq!(warned, [false, false, true, true, true]);
+}
