@@ -156,8 +156,14 @@ struct Recorder {
 }
 
 impl Recorder {
+    /// With room for so many steps, which has been written in before: its pages are not first asked for during the run.
     fn with_capacity(steps: usize) -> Self {
-        Recorder { losses: Vec::with_capacity(steps), norms: Vec::with_capacity(steps), ..Recorder::default() }
+        let room = || {
+            let mut room = vec![f64::NAN; steps];
+            room.clear();
+            room
+        };
+        Recorder { losses: room(), norms: room(), ..Recorder::default() }
     }
 }
 
