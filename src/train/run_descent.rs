@@ -61,7 +61,7 @@ where
         source: &mut dyn RowSource<T>,
         stopping: &mut Stopping<T>,
     ) -> Result<Option<StopReason>> {
-        while let Some(data) = source.in_memory() {
+        while let Some(data) = source.in_memory().filter(|data| data.rows() == self.rows) {
             let (event, signs) = match self.descend_on(data, stopping)? {
                 Pause::End(reason) => return Ok(reason),
                 Pause::Signs(event, signs) => (event, signs),
