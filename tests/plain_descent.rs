@@ -3,14 +3,18 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use gradus::data::{InMemory, Pass, RowSource, Visitor};
 use gradus::train::{
-    BatchSize, EpochEvent, NonFinite, Observer, Plateau, RunEnd, RunWarning, StepEvent, TrainConfig, Trainer,
+    BatchSize, EpochEvent, NonFinite, Observer, Optimality, Plateau, RunEnd, RunWarning, StepEvent, TrainConfig,
+    Trainer,
 };
 use gradus::{
     BinaryCrossEntropy, Clip, Dataset, Error, Huber, Linear, Loss, Model, Momentum, Mse, Optimizer, Parameter, Result,
     Scalar, Schedule, Sgd, SgdConfig,
 };
 use ndarray::Array2;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 /// SGD that says its steps are plain, or keeps it to itself, and counts those it was asked for as such.
 struct Teller<T> {
@@ -28,7 +32,7 @@ impl<T: Scalar> Optimizer<T> for Teller<T> {
         self.tells && self.sgd.is_plain(parameters)
     }
 
-    fn plain_step(&mut self, parameters: &mut [Parameter<T>]) -> u64 {
+    fn plain_step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64> {
         self.plain_steps += 1;
         self.sgd.plain_step(parameters)
     }
@@ -91,6 +95,23 @@ impl Observer for Told<'_> {
     }
 }
 
+/// Rows in memory that do not say so.
+struct Elsewhere<'a, T>(InMemory<'a, T>);
+
+impl<T: Scalar> RowSource<T> for Elsewhere<'_, T> {
+    fn rows(&self) -> usize {
+        self.0.rows()
+    }
+
+    fn feature_names(&self) -> &[String] {
+        self.0.feature_names()
+    }
+
+    fn visit(&mut self, pass: Pass, f: &mut Visitor<'_, T>) -> Result<()> {
+        self.0.visit(pass, f)
+    }
+}
+
 /// A run, and where it is cut off: at no step, if it is 0.
 struct Case<'a, T> {
     data: &'a Dataset<T>,
@@ -100,6 +121,9 @@ struct Case<'a, T> {
     config: TrainConfig,
     refused: u64,
     interrupted: u64,
+    /// Whether the rows are validated on, too; and whether they are said to be in memory.
+    validated: bool,
+    in_memory: bool,
 }
 
 impl<'a, T: Scalar> Case<'a, T> {
@@ -107,7 +131,8 @@ impl<'a, T: Scalar> Case<'a, T> {
     fn new(data: &'a Dataset<T>, loss: &'a dyn Loss<T>, lr: f64) -> Self {
         let config = TrainConfig { epochs: 20, batch_size: BatchSize::Full, ..Default::default() };
         let model = Linear::new(data.features().ncols(), 1);
-        Case { data, loss, model, sgd: SgdConfig::new(lr), config, refused: 0, interrupted: 0 }
+        let (sgd, never) = (SgdConfig::new(lr), 0);
+        Case { data, loss, model, sgd, config, refused: never, interrupted: never, validated: false, in_memory: true }
     }
 
     /// All that the run tells and leaves, and how many of its steps went the short way.
@@ -116,8 +141,15 @@ impl<'a, T: Scalar> Case<'a, T> {
         let mut told = Told { words: Vec::new(), refused: self.refused, interrupted: self.interrupted, flag: &flag };
         let mut model = self.model.clone();
         let mut teller = Teller { sgd: self.sgd.build().unwrap(), tells, plain_steps: 0 };
-        let trainer = Trainer::new(self.config.clone()).unwrap().observer(&mut told).interrupt(&flag);
-        let report = trainer.fit(&mut model, self.loss, &mut teller, self.data);
+        let mut trainer = Trainer::new(self.config.clone()).unwrap().observer(&mut told).interrupt(&flag);
+        if self.validated {
+            trainer = trainer.validation(self.data);
+        }
+        let mut rows = InMemory::new(self.data);
+        let report = match self.in_memory {
+            true => trainer.fit_source(&mut model, self.loss, &mut teller, &mut rows),
+            false => trainer.fit_source(&mut model, self.loss, &mut teller, &mut Elsewhere(rows)),
+        };
         let mut words = told.words;
         words.push(match report {
             Ok(report) => format!("{:?}", gradus::train::Report { seconds: 0.0, ..report }),
@@ -125,6 +157,7 @@ impl<'a, T: Scalar> Case<'a, T> {
         });
         words.extend(model.parameters().iter().map(|parameter| format!("{parameter:?}")));
         words.push(format!("{} steps", teller.steps()));
+        words.push(format!("{} passes thrown away", teller.sgd.unstepped_passes()));
         (words, teller.plain_steps)
     }
 
@@ -187,6 +220,12 @@ fn what_more_goes_into_a_step_goes_the_long_way() {
         with(TrainConfig { clip: Clip::Norm(0.1), ..Default::default() }),
         with(TrainConfig { schedule: Schedule::Exponential { gamma: 0.9 }, ..Default::default() }),
         with(TrainConfig { patience: Some(3), ..Default::default() }),
+        with(TrainConfig {
+            optimality: Some(Optimality { strong_convexity: 0.1, tolerance: 0.01 }),
+            ..Default::default()
+        }),
+        Case { validated: true, ..plain() },
+        Case { in_memory: false, ..plain() },
         Case { config: TrainConfig { epochs: 20, batch_size: BatchSize::Rows(20), ..Default::default() }, ..plain() },
         frozen,
     ];
@@ -234,22 +273,112 @@ fn an_observers_refusal_and_an_interrupt_end_it_at_the_same_step() {
 
 #[test]
 fn a_run_that_diverges_is_refused_in_the_same_words() {
-    for (data, loss) in [(data::<f64>(40, 1), &Mse as &dyn Loss<f64>), (data(40, 3), &Mse), (data(9, 1), &Huber::new())]
-    {
-        for (lr, epochs) in [(30.0, 40), (30.0, 2000), (1e150, 30), (f64::MAX, 30), (2.0, 400)] {
-            for policy in [NonFinite::Stop, NonFinite::Skip] {
-                let mut case = Case::new(&data, loss, lr);
-                case.config = TrainConfig { epochs, non_finite: policy, ..case.config };
-                case.both_ways();
-            }
+    let data = data::<f64>(40, 1);
+    for (lr, plain) in [(30.0, 5), (2.0, 5), (1e150, 0)] {
+        for policy in [NonFinite::Stop, NonFinite::Skip] {
+            let mut case = Case::new(&data, &Mse, lr);
+            case.config = TrainConfig { epochs: 2000, non_finite: policy, ..case.config };
+            let (words, steps) = case.both_ways();
+            assert!(steps >= plain, "{lr}: {steps} steps");
+            assert!(words.iter().any(|told| told.contains("learning rate")), "{lr}: {words:?}");
         }
     }
-    let data = data::<f64>(40, 1);
-    let mut case = Case::new(&data, &Mse, 30.0);
-    case.config.epochs = 2000;
-    let (words, plain) = case.both_ways();
-    assert!(plain > 5, "some steps were still plain: {plain}");
-    assert!(words.iter().any(|word| word.contains("learning rate")), "{words:?}");
+}
+
+/// A learning rate that single precision does not hold, times a gradient that it rounds to 0, is not a number.
+#[test]
+fn a_learning_rate_beyond_single_precision_goes_the_long_way() {
+    let x = data::<f32>(40, 1).features().to_owned();
+    for target in [0.0, 1e-24] {
+        let data = Dataset::with_values(x.clone(), Array2::from_elem((40, 1), target)).unwrap();
+        let mut case = Case::new(&data, &Mse, 1e39);
+        case.config.non_finite = NonFinite::Skip;
+        let (words, plain) = case.both_ways();
+        assert_eq!(plain, 0);
+        assert!(words.iter().any(|word| word.contains("skipped_steps: 20")), "{words:?}");
+    }
+}
+
+/// Rows, numbers, losses and settings of all sizes, most of which diverge sooner or later.
+fn at_random<T: Scalar>(seed: u64) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let losses: [&dyn Loss<T>; 3] = [&Mse, &Huber::new(), &BinaryCrossEntropy::new()];
+    let (mut plain_steps, mut failed) = (0, 0);
+    for case in 0..1500 {
+        let (rows, features) = (rng.random_range(1..40), rng.random_range(1..8));
+        let most = T::max_value().as_f64().log10();
+        // Now and then as large or as small as numbers get.
+        let size =
+            |rng: &mut ChaCha8Rng| 10f64.powf(rng.random_range(-1.0..1.0) * if rng.random() { 2.0 } else { most });
+        let (x_size, y_size, lr) = (size(&mut rng), size(&mut rng), size(&mut rng));
+        let mut number = |size: f64| T::from_f64((size * rng.random_range(-1.0..1.0)).clamp(-1e300, 1e300));
+        let x = Array2::from_shape_fn((rows, features), |_| number(x_size));
+        let y = Array2::from_shape_fn((rows, 1), |_| number(y_size));
+        let loss = losses[case % 3];
+        let y = if case % 3 == 2 { y.mapv(|y| if y > T::zero() { T::one() } else { T::zero() }) } else { y };
+        let Ok(data) = Dataset::with_values(x, y) else { continue };
+        let mut run = Case::new(&data, loss, lr);
+        run.config = TrainConfig {
+            epochs: rng.random_range(2..200),
+            non_finite: if rng.random() { NonFinite::Stop } else { NonFinite::Skip },
+            tolerance: if rng.random() { 0.0 } else { 1e-5 },
+            ..run.config
+        };
+        let (words, plain) = run.both_ways();
+        plain_steps += plain;
+        failed += u64::from(!words.iter().any(|word| word.starts_with("Report")));
+    }
+    assert!(plain_steps > 10_000 && failed > 100, "{plain_steps} steps, {failed} failures");
+}
+
+#[test]
+fn numbers_of_all_sizes_go_both_ways_to_the_same_end() {
+    at_random::<f64>(1);
+    at_random::<f32>(2);
+}
+
+/// SGD that is plain by its own account and nothing else, and refuses its seventh step.
+struct Account(Sgd<f64>);
+
+impl Optimizer<f64> for Account {
+    fn step(&mut self, parameters: &mut [Parameter<f64>]) -> Result<u64> {
+        if self.0.steps() == 6 { Err(Error::setting("budget", "it is spent")) } else { self.0.step(parameters) }
+    }
+
+    fn is_plain(&self, _parameters: &[Parameter<f64>]) -> bool {
+        true
+    }
+
+    fn lr(&self) -> f64 {
+        self.0.lr()
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        self.0.set_lr(lr);
+    }
+
+    fn steps(&self) -> u64 {
+        self.0.steps()
+    }
+}
+
+#[test]
+fn an_optimizer_that_only_says_it_is_plain_steps_as_always_and_may_refuse() {
+    let data = data::<f64>(40, 2);
+    let run = |epochs, optimizer: &mut dyn Optimizer<f64>| {
+        let mut model = Linear::new(2, 1);
+        let config = TrainConfig { epochs, batch_size: BatchSize::Full, ..Default::default() };
+        let report = Trainer::new(config).unwrap().fit(&mut model, &Mse, optimizer, &data);
+        (
+            report.map(|report| report.loss.to_bits()).map_err(|error| error.to_string()),
+            format!("{:?}", model.parameters()),
+        )
+    };
+    let sgd = || SgdConfig::new(0.1).build().unwrap();
+    assert_eq!(run(6, &mut Account(sgd())), run(6, &mut sgd()));
+    let (refused, model) = run(20, &mut Account(sgd()));
+    assert!(refused.unwrap_err().contains("it is spent"));
+    assert!(model.contains("Pending { passes: 1 }"), "{model}");
 }
 
 #[test]

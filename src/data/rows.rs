@@ -50,7 +50,8 @@ pub trait RowSource<T: Scalar> {
         0
     }
 
-    /// All rows, where they are in memory together. Default: they are not.
+    /// All rows, where they are in memory together: the data set that [`visit`](RowSource::visit) hands over, at once, and
+    /// the same in every pass. Training on few rows then need not visit them. Default: they are not.
     fn in_memory(&self) -> Option<&Dataset<T>> {
         None
     }

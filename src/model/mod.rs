@@ -93,8 +93,8 @@ pub trait Model<T: Scalar>: Send + Sync {
     /// inputs]`, which comes first, and the bias, `[outputs]`, or none. The curvature of its loss is then known from the
     /// data, and training goes forward and back in one pass with losses that kernels know
     /// ([`output_loss`](crate::Loss::output_loss), [`softmax_loss`](crate::Loss::softmax_loss)), **without** calling
-    /// `forward_rows` and the methods that go backward: a model that changes them leaves this as it is. Default: `None`, it
-    /// is another model.
+    /// `forward_rows` and the methods that go backward: a model that changes them leaves this as it is. It does not change
+    /// during a run but for the values. Default: `None`, it is another model.
     fn linear_layer(&self) -> Option<[&[T]; 2]> {
         None
     }

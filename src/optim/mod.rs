@@ -24,18 +24,23 @@ pub trait Optimizer<T: Scalar> {
     /// before.
     fn step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64>;
 
-    /// Whether all steps from now on are plain, unless somebody else changes the optimizer or the parameters: after one
-    /// backward pass, `value -= lr gradient` for every parameter and nothing more, which cannot be refused. Training on few
-    /// rows then asks this once, not in each step. Default: no.
+    /// Whether steps are plain until somebody else changes the optimizer or a parameter. A plain step follows one backward
+    /// pass, is `value -= lr gradient` for every parameter with the [`lr`](Optimizer::lr) that was set, and changes nothing
+    /// else but the count of steps; there is no [`penalty`](Optimizer::penalty) and no [`momentum`](Optimizer::momentum),
+    /// and it does not [maximize](Optimizer::maximizes). Training on few rows asks this once instead of all that in each
+    /// step. Default: no.
     fn is_plain(&self, parameters: &[Parameter<T>]) -> bool {
         let _ = parameters;
         false
     }
 
-    /// [`step`](Optimizer::step), after [`is_plain`](Optimizer::is_plain) has said that nothing need be asked. Default:
-    /// that method.
-    fn plain_step(&mut self, parameters: &mut [Parameter<T>]) -> u64 {
-        self.step(parameters).expect("a plain step is not refused")
+    /// A [`step`](Optimizer::step) where [`is_plain`](Optimizer::is_plain) has said yes: it need not look at ledgers and
+    /// shapes again. Default: `step`.
+    ///
+    /// # Errors
+    /// As `step`.
+    fn plain_step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64> {
+        self.step(parameters)
     }
 
     /// The learning rate of the next step.

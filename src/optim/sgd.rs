@@ -300,6 +300,7 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
     }
 
     /// Without momentum, weight decay and `maximize`, once it has met the parameters, of which none is frozen.
+    #[inline]
     fn is_plain(&self, parameters: &[Parameter<T>]) -> bool {
         let SgdConfig { momentum, weight_decay, maximize, .. } = self.config;
         let own =
@@ -309,7 +310,7 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
             && parameters.iter().zip(&self.shapes).all(own)
     }
 
-    fn plain_step(&mut self, parameters: &mut [Parameter<T>]) -> u64 {
+    fn plain_step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64> {
         self.steps += 1;
         let lr = T::from_f64(self.config.lr);
         for parameter in parameters {
@@ -317,7 +318,7 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
             kernels::add_scaled(values, -lr, gradients);
             parameter.mark_spent(self.steps);
         }
-        self.steps
+        Ok(self.steps)
     }
 
     fn lr(&self) -> f64 {

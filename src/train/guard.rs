@@ -6,7 +6,7 @@ use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
 /// Rows between two looks at all parameters, while nothing is large.
-const ROWS: usize = 1024;
+const ROWS: usize = 256;
 
 /// Watches the parameters. While they and updates are far from overflowing it looks at them once in a while, and at the end
 /// of each epoch; once a parameter or an update is that long, or a first value that large, before and after every step.
@@ -27,7 +27,7 @@ impl<T: Scalar> Guard<T> {
         Guard { near, watching, rows: 0, last: initial }
     }
 
-    /// Whether an update whose length has such a square is too short to be watched, as is all else.
+    /// Whether neither what was before an update nor the update, whose length has this square, is large enough to be watched.
     pub(super) fn is_at_ease(&self, squared_length: f64) -> bool {
         !self.watching && squared_length <= self.near * self.near
     }

@@ -23,6 +23,7 @@ pub(crate) struct Samples<'a, T> {
 
 impl<'a, T: Scalar> Samples<'a, T> {
     /// The rows of a data set.
+    #[inline(always)]
     pub fn of(data: &'a Dataset<T>) -> Self {
         Samples { features: data.all_features(), width: data.features().ncols(), targets: data.targets() }
     }
@@ -35,15 +36,11 @@ impl<'a, T: Scalar> Samples<'a, T> {
         Rows::new(self.features, self.width, index).ahead(ahead)
     }
 
-    /// A pass over rows, where the kernels know the loss of one output.
-    #[inline(always)]
-    pub fn one_output<'b, L>(&self, loss: &L, index: RowIndex<'b>, ahead: RowIndex<'b>) -> Option<OneOutput<'b, T>>
-    where
-        'a: 'b,
-        L: Loss<T> + ?Sized,
-    {
+    /// What a pass over all rows needs again and again, where the kernels know the loss of one output.
+    pub fn one_output<L: Loss<T> + ?Sized>(&self, loss: &L) -> Option<OneOutput<'a, T>> {
+        let all = RowIndex::range(0, self.features.len() / self.width.max(1));
         let (loss, targets) = (loss.output_loss()?, self.targets.single_values()?);
-        Some(OneOutput { rows: self.rows(index, ahead), targets, loss, weight: targets.total_weight(index) })
+        Some(OneOutput { rows: self.rows(all, RowIndex::NONE), targets, loss, weight: targets.total_weight(all) })
     }
 }
 
@@ -51,16 +48,16 @@ impl<'a, T: Scalar> Samples<'a, T> {
 pub(crate) struct Problem<'a, T, M: ?Sized, L: ?Sized> {
     pub model: &'a M,
     pub loss: &'a L,
-    pub samples: &'a Samples<'a, T>,
+    pub samples: Samples<'a, T>,
 }
 
-impl<T, M: ?Sized, L: ?Sized> Clone for Problem<'_, T, M, L> {
+impl<T: Copy, M: ?Sized, L: ?Sized> Clone for Problem<'_, T, M, L> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T, M: ?Sized, L: ?Sized> Copy for Problem<'_, T, M, L> {}
+impl<T: Copy, M: ?Sized, L: ?Sized> Copy for Problem<'_, T, M, L> {}
 
 // What gets rows is in line, so that which rows they are need not be copied through memory.
 impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, T, M, L> {
@@ -72,8 +69,10 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, T, M, L> 
         if outputs != 1 {
             return self.several_outputs(outputs, index, ahead, gradient);
         }
+        let (loss, targets) = (self.loss.output_loss()?, self.samples.targets.single_values()?);
         let layer = linear_layer(self.model, outputs, gradient.len())?;
-        Some(self.samples.one_output(self.loss, index, ahead)?.sum(layer, gradient))
+        let loss = one_output(&self.samples.rows(index, ahead), targets, loss, layer, gradient);
+        Some(LossSum { loss, weight: targets.total_weight(index) })
     }
 
     // A function of its own: what it needs on the stack would slow down the other.
@@ -107,6 +106,19 @@ where
     fits.then_some(layer)
 }
 
+/// Writes the gradient of a linear layer of one output over `gradient`, and returns the loss.
+#[inline(always)]
+fn one_output<T: Scalar>(
+    rows: &Rows<'_, T>,
+    targets: RowTargets<'_, T>,
+    loss: OutputLoss<T>,
+    layer: [&[T]; 2],
+    gradient: &mut [T],
+) -> f64 {
+    let gradient = gradient.split_at_mut(layer[0].len()).into();
+    kernels::linear_loss(rows, layer, targets, loss, gradient)
+}
+
 /// Rows of one output, and a loss that the kernels know.
 pub(super) struct OneOutput<'a, T> {
     rows: Rows<'a, T>,
@@ -117,11 +129,10 @@ pub(super) struct OneOutput<'a, T> {
 }
 
 impl<T: Scalar> OneOutput<'_, T> {
-    /// Writes the gradient of a linear layer over `gradient`, and returns its loss.
+    /// Writes the gradient of a linear layer over `gradient`, and returns the loss.
     #[inline(always)]
     pub fn sum(&self, layer: [&[T]; 2], gradient: &mut [T]) -> LossSum {
-        let gradient = gradient.split_at_mut(layer[0].len()).into();
-        let loss = kernels::linear_loss(&self.rows, layer, self.targets, self.loss, gradient);
+        let loss = one_output(&self.rows, self.targets, self.loss, layer, gradient);
         LossSum { loss, weight: self.weight }
     }
 }

@@ -170,7 +170,7 @@ where
                 self.update_overflowed(element, Found::AtOnce)?;
             }
             reason = match sums {
-                Some(sums) => self.end_epoch(sums, source, &mut stopping)?,
+                Some(sums) => self.end_epoch(sums.loss / sums.weight, sums.grad_norm, source, &mut stopping)?,
                 None => Some(StopReason::Interrupted),
             };
             if reason.is_none() && self.descends_plainly() {
@@ -189,7 +189,8 @@ where
     /// Measures an epoch, tells of it, and says whether it is the last one.
     fn end_epoch(
         &mut self,
-        sums: EpochSums,
+        loss: f64,
+        grad_norm: f64,
         source: &mut dyn RowSource<T>,
         stopping: &mut Stopping<T>,
     ) -> Result<Option<StopReason>> {
@@ -201,15 +202,17 @@ where
             }
             None => None,
         };
-        let event = self.epoch_event(sums.loss / sums.weight, valid_loss, sums.grad_norm);
+        let event = self.epoch_event(loss, valid_loss, grad_norm);
         self.observer.epoch(&event)?;
         let watched = match valid_loss {
             None if stopping.watches_loss() => Some(self.mean_loss_of(source)?),
             known => known,
         };
-        let objective = event.loss + self.optimizer.penalty(self.model.parameters());
+        let objective = loss + self.optimizer.penalty(self.model.parameters());
         let signs = self.watch_epoch(&event, objective);
-        self.look_into(signs, &event, source)?;
+        if !signs.is_empty() {
+            self.look_into(signs, &event, source)?;
+        }
         let enough = stopping.after_epoch(objective, watched, self.model.parameters()) || self.near_optimum;
         Ok(enough.then(|| self.reason_for_enough()))
     }
@@ -228,7 +231,7 @@ where
         let Run { model, loss, accumulator, .. } = self;
         let mut sum = LossSum::default();
         source.each_block(&mut |data, rows| {
-            let problem = Problem { model: &**model, loss: *loss, samples: &Samples::of(data) };
+            let problem = Problem { model: &**model, loss: *loss, samples: Samples::of(data) };
             let block = accumulator.loss_sum(&problem, rows);
             sum += block;
             Ok(())
@@ -251,7 +254,7 @@ where
             if self.epoch == 1 {
                 check_block(data, &*self.model, self.loss)?;
             }
-            let samples = &Samples::of(data);
+            let samples = Samples::of(data);
             let mut place = 0;
             while place < rows.len() {
                 if waiting == 0 {
@@ -334,8 +337,12 @@ where
         epoch.weight += weight;
         epoch.grad_norm = norm;
         let event = StepEvent { step, epoch: self.epoch, loss, grad_norm: norm, lr, samples: batch.samples };
-        self.watch_step(&event, clipped_norm.unwrap_or(norm));
-        self.observer.step(&event)
+        self.tell_step(&event, clipped_norm.unwrap_or(norm))
+    }
+
+    fn tell_step(&mut self, event: &StepEvent, clipped_norm: f64) -> Result<()> {
+        self.watch_step(event, clipped_norm);
+        self.observer.step(event)
     }
 
     /// Whether the full batch's gradient bounds the distance from the optimum well enough.

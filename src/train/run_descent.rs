@@ -1,18 +1,18 @@
-//! Plain descent on a few rows: one step an epoch, and all that is the same in every step settled before the first.
+//! Plain descent on few rows: one step an epoch, and what is the same in every step is asked for before the first.
 //!
-//! The arithmetic of such a step takes 20 ns, and asking who else might have a say took twice as long. Here nobody has: what
-//! is out of the ordinary goes the long way, `one_epoch`, before anything has come of it. The bits are the same.
+//! The arithmetic of such a step takes 20 ns, and all that the general way of `one_epoch` asks twice as long. A step that is
+//! out of the ordinary goes that way; the results are the same to the bit.
 
 use std::sync::atomic::Ordering;
 
 use super::super::event::{EpochEvent, StepEvent, StopReason};
 use super::super::problem::{OneOutput, Samples, linear_layer};
 use super::super::stopping::Stopping;
+use super::super::trainer::check_block;
 use super::super::watch::Sign;
 use super::Run;
 use crate::data::{Dataset, RowSource};
 use crate::error::Result;
-use crate::kernels::RowIndex;
 use crate::loss::{Loss, LossSum};
 use crate::model::{Model, discard_grad, parameter_count, replace_gradients};
 use crate::optim::{Clip, Optimizer, Schedule, squared_grad_norm};
@@ -20,12 +20,10 @@ use crate::scalar::Scalar;
 
 /// Why plain descent pauses.
 enum Pause {
-    /// The run ends, for a reason of its own or after its last epoch.
+    /// The run ends for this reason; without one, all epochs are done or the next step is out of the ordinary.
     End(Option<StopReason>),
     /// An epoch has given signs to be looked into.
     Signs(EpochEvent, Vec<Sign>),
-    /// The next step is out of the ordinary.
-    Unusual,
 }
 
 impl<T, M, L, O> Run<'_, T, M, L, O>
@@ -35,12 +33,13 @@ where
     L: Loss<T> + ?Sized,
     O: Optimizer<T> + ?Sized,
 {
-    /// Whether, after a step, those that follow are plain: one pass of one thread over all rows, and an update that nothing
-    /// else goes into.
+    /// Whether the steps that follow are plain: one pass of one thread over all rows, and an update that nothing else goes
+    /// into.
     pub(super) fn descends_plainly(&self) -> bool {
         let config = &self.config;
         let parameters = self.model.parameters();
-        self.one_step_an_epoch()
+        self.epoch < config.epochs
+            && self.one_step_an_epoch()
             && self.loss.output_loss().is_some()
             && self.optimizer.is_plain(parameters)
             && config.clip == Clip::None
@@ -48,7 +47,9 @@ where
             && config.optimality.is_none()
             && config.patience.is_none()
             && self.validation.is_none()
+            // A first step has set the learning rate, and been looked at from all sides.
             && self.last_loss.is_some()
+            && T::from_f64(self.base_lr).is_finite()
             && self.guard.is_at_ease(0.0)
             && self.model.outputs() == 1
             && linear_layer(&*self.model, 1, parameter_count(parameters)).is_some()
@@ -61,14 +62,14 @@ where
         source: &mut dyn RowSource<T>,
         stopping: &mut Stopping<T>,
     ) -> Result<Option<StopReason>> {
-        while let Some(data) = source.in_memory().filter(|data| data.rows() == self.rows) {
+        match source.in_memory() {
+            Some(data) if data.rows() == self.rows => check_block(data, &*self.model, self.loss)?,
+            _ => return Ok(None),
+        }
+        while let Some(data) = source.in_memory() {
             let (event, signs) = match self.descend_on(data, stopping)? {
                 Pause::End(reason) => return Ok(reason),
                 Pause::Signs(event, signs) => (event, signs),
-                Pause::Unusual => {
-                    discard_grad(self.model.parameters_mut());
-                    return Ok(None);
-                }
             };
             self.look_into(signs, &event, source)?;
             if stopping.after_epoch(event.loss, None, self.model.parameters()) {
@@ -79,37 +80,39 @@ where
     }
 
     fn descend_on(&mut self, data: &Dataset<T>, stopping: &mut Stopping<T>) -> Result<Pause> {
-        let (samples, all) = (Samples::of(data), RowIndex::range(0, self.rows));
-        let Some(pass) = samples.one_output(self.loss, all, RowIndex::NONE) else { return Ok(Pause::Unusual) };
-        let (lr, may_stop) = (self.optimizer.lr(), stopping.may_stop());
-        self.sum(&pass);
+        let Some(pass) = Samples::of(data).one_output(self.loss) else { return Ok(Pause::End(None)) };
+        let (lr, may_stop) = (self.base_lr, stopping.may_stop());
+        if self.epoch < self.config.epochs {
+            self.sum(&pass);
+        }
         while self.epoch < self.config.epochs {
             if self.interrupt.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
                 self.epoch += 1; // It was begun.
                 return Ok(Pause::End(Some(StopReason::Interrupted)));
             }
-            let LossSum { loss, weight } = *self.accumulator.finish().value;
+            let Run { model, accumulator, .. } = self;
+            let sums = accumulator.finish();
+            let LossSum { loss, weight } = *sums.value;
             let loss = loss / weight;
-            let sums = self.accumulator.finish();
-            replace_gradients(self.model.parameters_mut(), &sums.gradient, T::from_f64(weight))?;
-            let squared_norm = squared_grad_norm(self.model.parameters());
+            replace_gradients(model.parameters_mut(), &sums.gradient, T::from_f64(weight))?;
+            let squared_norm = squared_grad_norm(model.parameters());
+            // No number of updates as short as that overflows a parameter, so that none need be looked at.
             if !(loss.is_finite() && self.guard.is_at_ease(lr * lr * squared_norm)) {
-                return Ok(Pause::Unusual);
+                // The general way takes this step, from the start.
+                discard_grad(self.model.parameters_mut());
+                return Ok(Pause::End(None));
             }
             self.epoch += 1;
             self.last_loss = Some(loss);
-            let step = self.optimizer.plain_step(self.model.parameters_mut());
-            let overflowed = self.guard.after(self.model.parameters_mut(), self.rows);
-            debug_assert!(overflowed.is_none(), "as short a step as was at ease");
-            // The next sums are begun before this step is told of: the processor does both at a time.
+            let step = self.optimizer.plain_step(self.model.parameters_mut())?;
+            // Before this step is told of: the processor does both at a time.
             if self.epoch < self.config.epochs {
                 self.sum(&pass);
             }
             self.watched = self.is_watched();
             let grad_norm = squared_norm.sqrt();
             let event = StepEvent { step, epoch: self.epoch, loss, grad_norm, lr, samples: self.rows };
-            self.watch_step(&event, grad_norm);
-            self.observer.step(&event)?;
+            self.tell_step(&event, grad_norm)?;
             let event = self.epoch_event(loss, None, grad_norm);
             self.observer.epoch(&event)?;
             let signs = self.watch_epoch(&event, loss);
@@ -126,7 +129,7 @@ where
     /// The sums of all rows under the parameters as they are.
     #[inline(always)]
     fn sum(&mut self, pass: &OneOutput<'_, T>) {
-        let layer = self.model.linear_layer().expect("a linear layer stays one");
+        let layer = self.model.linear_layer().expect("a linear layer stays one during a run");
         self.accumulator.sum_one_shard(pass, layer);
     }
 }

@@ -42,7 +42,7 @@ impl<T: Scalar> Stopping<T> {
         self.patience.is_some()
     }
 
-    /// Whether an epoch may be the last one that need not be.
+    /// Whether the run may end before its last epoch.
     pub(super) fn may_stop(&self) -> bool {
         self.patience.is_some() || self.tolerance > 0.0 || self.plateau.is_some()
     }

@@ -177,15 +177,15 @@ impl Watch {
         }
     }
 
-    /// Whether the losses of the window stand still. One that falls is left alone for half a window: looking takes as long as
-    /// a short step.
+    /// Whether the losses of the window stand still. After plain steps, whose gains tell of oscillation themselves, a loss
+    /// that falls is left alone for half a window: looking takes half as long as a short step.
     fn stands_still(&mut self) -> bool {
         if self.epochs < self.looks_from.max(WINDOW) {
             return false;
         }
         let half = |first: usize| (first..first + WINDOW / 2).map(|at| self.losses[at % WINDOW]).sum::<f64>();
         let still = half(self.epochs + WINDOW / 2) > STILL * half(self.epochs);
-        if !still {
+        if !still && self.promised.is_some() {
             self.looks_from = self.epochs + WINDOW / 2;
         }
         still
@@ -230,6 +230,32 @@ mod tests {
     fn a_loss_that_stands_still_under_large_gradients_is_suspect() {
         assert_eq!(signs((0..20).map(|i| 1.0 + 0.1 * (i % 2) as f64), true), [Sign::Oscillating(None)]);
         assert_eq!(signs((0..20).map(|i| 1.0 / (1.0 + i as f64)), true), []);
+    }
+
+    #[test]
+    fn a_loss_that_falls_and_then_stands_still_is_told_half_a_window_late_at_most() {
+        let told = |plain: bool| {
+            let mut watch = Watch::default();
+            let signs = (1..=60).filter(|&epoch| {
+                let loss = 1.0 + 0.8f64.powi(epoch.min(30));
+                // Too short a step to promise anything.
+                let step = StepEvent { step: 1, epoch: 1, loss, grad_norm: 0.5, lr: 1e-12, samples: 1 };
+                watch.step(&step, false, plain);
+                let facts =
+                    EpochFacts { epoch: 1, loss, objective: loss, valid_loss: None, grad_norm: 0.5, momentum: !plain };
+                let mut signs = Vec::new();
+                watch.epoch(&facts, &mut signs);
+                signs == [Sign::Oscillating(None)]
+            });
+            signs.collect::<Vec<i32>>()
+        };
+        // After any other steps, as soon as its window stands still, and from then on in each epoch.
+        let at_once = told(false);
+        assert_eq!(at_once, (at_once[0]..=60).collect::<Vec<_>>());
+        assert!((20..40).contains(&at_once[0]), "{at_once:?}");
+        let after_plain_steps = told(true);
+        assert_eq!(after_plain_steps, (after_plain_steps[0]..=60).collect::<Vec<_>>());
+        assert!((at_once[0]..at_once[0] + 10).contains(&after_plain_steps[0]), "{at_once:?} {after_plain_steps:?}");
     }
 
     #[test]
