@@ -48,16 +48,16 @@ impl<'a, T: Scalar> Samples<'a, T> {
 pub(crate) struct Problem<'a, T, M: ?Sized, L: ?Sized> {
     pub model: &'a M,
     pub loss: &'a L,
-    pub samples: Samples<'a, T>,
+    pub samples: &'a Samples<'a, T>,
 }
 
-impl<T: Copy, M: ?Sized, L: ?Sized> Clone for Problem<'_, T, M, L> {
+impl<T, M: ?Sized, L: ?Sized> Clone for Problem<'_, T, M, L> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T: Copy, M: ?Sized, L: ?Sized> Copy for Problem<'_, T, M, L> {}
+impl<T, M: ?Sized, L: ?Sized> Copy for Problem<'_, T, M, L> {}
 
 // What gets rows is in line, so that which rows they are need not be copied through memory.
 impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, T, M, L> {

@@ -231,7 +231,7 @@ where
         let Run { model, loss, accumulator, .. } = self;
         let mut sum = LossSum::default();
         source.each_block(&mut |data, rows| {
-            let problem = Problem { model: &**model, loss: *loss, samples: Samples::of(data) };
+            let problem = Problem { model: &**model, loss: *loss, samples: &Samples::of(data) };
             let block = accumulator.loss_sum(&problem, rows);
             sum += block;
             Ok(())
@@ -254,7 +254,7 @@ where
             if self.epoch == 1 {
                 check_block(data, &*self.model, self.loss)?;
             }
-            let samples = Samples::of(data);
+            let samples = &Samples::of(data);
             let mut place = 0;
             while place < rows.len() {
                 if waiting == 0 {

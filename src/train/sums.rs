@@ -216,7 +216,7 @@ where
     L: Loss<T> + ?Sized,
 {
     let mut accumulator = Accumulator::new(model, 0, data.rows(), 1).expect("threads can be started");
-    let problem = Problem { model, loss, samples: Samples::of(data) };
+    let problem = Problem { model, loss, samples: &Samples::of(data) };
     let sum = accumulator.loss_sum(&problem, RowIndex::range(0, data.rows()));
     sum.loss / sum.weight
 }

@@ -27,7 +27,7 @@ fn sums_in_rounds(data: &Dataset<f64>, threads: usize, room: usize) -> Sums<f64>
     accumulator.shards.truncate(room);
     let rows = data.rows() as u32;
     let order: Vec<u32> = (0..3).flat_map(|start| (start..rows).step_by(3)).collect();
-    let problem = Problem { model: &model, loss: &CrossEntropy::new(), samples: Samples::of(data) };
+    let problem = Problem { model: &model, loss: &CrossEntropy::new(), samples: &Samples::of(data) };
     // What an earlier batch leaves behind must not show.
     accumulator.begin();
     accumulator.add(&problem, RowIndex::list(&order[..1]), RowIndex::NONE);
@@ -100,7 +100,7 @@ fn rows_may_come_in_pieces_of_different_data() {
             let mut accumulator = Accumulator::new(&model, threads, 130, 100).unwrap();
             accumulator.begin();
             for part in parts {
-                let problem = Problem { model: &model, loss: &loss, samples: Samples::of(part) };
+                let problem = Problem { model: &model, loss: &loss, samples: &Samples::of(part) };
                 accumulator.add(&problem, RowIndex::range(0, part.rows()), RowIndex::NONE);
             }
             accumulator.finish().clone()
@@ -119,7 +119,7 @@ fn sums_are_written_over_those_of_the_batch_before() {
     let data = Dataset::with_values(data(9, 2).features().to_owned(), Array2::ones((9, 1))).unwrap();
     let (linear, halved) = (Linear::new(2, 1), Halved(Linear::new(2, 1)));
     for model in [&linear as &dyn Model<f64>, &halved] {
-        let problem = Problem { model, loss: &Mse, samples: Samples::of(&data) };
+        let problem = Problem { model, loss: &Mse, samples: &Samples::of(&data) };
         let rows = RowIndex::range(0, 9);
         let mut accumulator = Accumulator::new(model, 1, 9, 9).unwrap();
         let mut of = |rows| {
@@ -149,7 +149,7 @@ fn one_row_is_a_batch_too() {
     let model = Linear::new(1, 1);
     let mut accumulator = Accumulator::new(&model, 2, 1, 1).unwrap();
     accumulator.begin();
-    let problem = Problem { model: &model, loss: &Mse, samples: Samples::of(&data) };
+    let problem = Problem { model: &model, loss: &Mse, samples: &Samples::of(&data) };
     accumulator.add(&problem, RowIndex::list(&[0]), RowIndex::NONE);
     let sums = accumulator.finish();
     assert_eq!((sums.gradient.as_slice(), sums.value.loss, sums.value.weight), (&[-30.0, -10.0][..], 25.0, 1.0));
@@ -171,7 +171,7 @@ fn one_output_has_the_sums_of_row_after_row_and_the_same_bits_on_any_threads() {
             }
             let model = Linear::new(features, 1).initialized(Init::Uniform { seed: 1 });
             let targets = data.targets();
-            let problem = Problem { model: &model, loss, samples: Samples::of(&data) };
+            let problem = Problem { model: &model, loss, samples: &Samples::of(&data) };
             let order: Vec<u32> = (0..3).flat_map(|start| (start..rows as u32).step_by(3)).collect();
             for index in [RowIndex::list(&order), RowIndex::range(0, rows)] {
                 let sums = |threads| {
@@ -235,7 +235,7 @@ fn a_model_of_ones_own_goes_its_own_way() {
     let data = Dataset::with_values(ndarray::array![[1.0], [2.0]], ndarray::array![[3.0], [5.0]]).unwrap();
     let sums = |model: &dyn Model<f64>| {
         let mut accumulator = Accumulator::new(model, 1, 2, 2).unwrap();
-        let problem = Problem { model, loss: &Mse, samples: Samples::of(&data) };
+        let problem = Problem { model, loss: &Mse, samples: &Samples::of(&data) };
         accumulator.begin();
         accumulator.add(&problem, RowIndex::range(0, 2), RowIndex::NONE);
         accumulator.finish().gradient.clone()
