@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use gradus::kernels::{self, OutputLoss, RowIndex, RowLabels, RowTargets, Rows};
+use gradus::kernels::{self, OutputLoss, RowIndex, RowLabels, RowTargets, Rows, SoftmaxRoom};
 
 mod limit;
 
@@ -56,11 +56,12 @@ fn layer(criterion: &mut Criterion, columns: usize, outputs: usize) {
     } else {
         let classes: Vec<usize> = (0..ROWS).map(|row| row % outputs).collect();
         let labels = RowLabels::new(&classes);
+        let mut room = SoftmaxRoom::default();
         group.bench_function("linear_softmax", |b| {
             b.iter(|| {
                 let rows = Rows::new(&x, columns, RowIndex::list(&order));
                 let gradient = [&mut weight_gradient[..], &mut bias_gradient[..]];
-                kernels::linear_softmax(&rows, outputs, [black_box(&weight), &bias], labels, gradient)
+                kernels::linear_softmax(&rows, outputs, [black_box(&weight), &bias], labels, gradient, &mut room)
             });
         });
     }

@@ -8,8 +8,22 @@ use super::level::Kernel;
 use super::loss_sum::LossSum;
 use super::row_labels::RowLabels;
 use super::rows::{Need, Rows};
-use super::softmax_piece::{FEWEST_ROWS, Piece, ROOM};
+use super::softmax_piece::{FEWEST_ROWS, Piece, PieceRoom, ROOM};
 use super::vector::sum_lanes;
+
+/// Room for a pass, which means nothing between two of them.
+#[derive(Debug)]
+pub struct SoftmaxRoom<T> {
+    piece: PieceRoom<T>,
+    /// `[rows, classes]` of a piece.
+    gradient: [T; ROOM],
+}
+
+impl<T: Element> Default for SoftmaxRoom<T> {
+    fn default() -> Self {
+        SoftmaxRoom { piece: PieceRoom::full_of(T::zero()), gradient: [T::zero(); ROOM] }
+    }
+}
 
 /// The sum of the rows' losses, the softmax cross-entropy of the outputs `weight row + bias`, and of their weights. Writes the
 /// gradient over what `weight_gradient` and `bias_gradient` hold. `weight` is `[classes, width]`, `bias` `[classes]` or empty.
@@ -23,6 +37,7 @@ pub fn linear_softmax<T: Element>(
     [weight, bias]: [&[T]; 2],
     labels: RowLabels<'_, T>,
     [weight_gradient, bias_gradient]: [&mut [T]; 2],
+    room: &mut SoftmaxRoom<T>,
 ) -> Option<LossSum> {
     let numbers = classes.checked_mul(rows.width());
     assert!(
@@ -34,7 +49,7 @@ pub fn linear_softmax<T: Element>(
         "a bias and its gradient for each class, or none"
     );
     labels.loss.check(classes);
-    T::run_linear_softmax(LinearSoftmax { rows, classes, weight, bias, labels, weight_gradient, bias_gradient })
+    T::run_linear_softmax(LinearSoftmax { rows, classes, weight, bias, labels, weight_gradient, bias_gradient, room })
 }
 
 pub struct LinearSoftmax<'a, T> {
@@ -45,6 +60,7 @@ pub struct LinearSoftmax<'a, T> {
     labels: RowLabels<'a, T>,
     weight_gradient: &'a mut [T],
     bias_gradient: &'a mut [T],
+    room: &'a mut SoftmaxRoom<T>,
 }
 
 /// Bytes of rows that stay in the next cache until they go back.
@@ -55,13 +71,13 @@ impl<T: Element> Kernel<T> for LinearSoftmax<'_, T> {
 
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) -> Option<LossSum> {
-        let piece = Piece::<V>::of(self.classes, self.labels.loss)?;
+        let most_rows = Piece::<V>::most_rows(self.classes)?;
         let row_bytes = self.rows.width() * size_of::<T>();
-        let block = (NEAR_BYTES / row_bytes.max(1)).max(FEWEST_ROWS).min(piece.rows()) / GROUP * GROUP;
+        let block = (NEAR_BYTES / row_bytes.max(1)).max(FEWEST_ROWS).min(most_rows) / GROUP * GROUP;
         Some(if block * row_bytes <= NEAREST_BYTES {
-            self.sum::<V, true>(piece, block)
+            self.sum::<V, true>(most_rows, block)
         } else {
-            self.sum::<V, false>(piece, block)
+            self.sum::<V, false>(most_rows, block)
         })
     }
 }
@@ -69,13 +85,14 @@ impl<T: Element> Kernel<T> for LinearSoftmax<'_, T> {
 impl<T: Element> LinearSoftmax<'_, T> {
     /// The sum of the losses, of `block` rows at a time, which are read `ONCE` from memory or further in.
     #[inline(always)]
-    fn sum<V: Lanes<Element = T>, const ONCE: bool>(self, mut piece: Piece<'_, V>, block: usize) -> LossSum {
+    fn sum<V: Lanes<Element = T>, const ONCE: bool>(self, most_rows: usize, block: usize) -> LossSum {
         let (rows, width, classes) = (self.rows, self.rows.width(), self.classes);
         // Known to the compiler: the loops that fetch do not ask for each line.
         let need = if ONCE { Need::Once } else { Need::Soon };
         let ahead_rows = rows.distance_ahead(need).max(block.min(rows.len()));
         let mut block_rows = BlockRows::new();
-        let mut gradient = [T::zero(); ROOM];
+        let SoftmaxRoom { piece, gradient } = self.room;
+        let mut piece = Piece::<V>::new(classes, most_rows, self.labels.loss, piece);
         if rows.is_empty() {
             self.weight_gradient.fill(T::zero());
         }
@@ -116,6 +133,11 @@ mod tests {
     use super::*;
     use crate::kernels::test_levels::{close, numbers, on_every_level};
     use crate::kernels::{RowIndex, SoftmaxLoss, linear_backward, linear_forward, softmax_cross_entropy};
+
+    /// Room in which an earlier pass has left what is no number.
+    fn used<T: Element>() -> SoftmaxRoom<T> {
+        SoftmaxRoom { piece: PieceRoom::full_of(T::nan()), gradient: [T::nan(); ROOM] }
+    }
 
     #[test]
     fn one_pass_is_forward_loss_and_backward_on_odd_shapes() {
@@ -162,7 +184,8 @@ mod tests {
                     (numbers(weight.len(), 4), numbers(bias.len(), 5));
                 let rows = rows.ahead(RowIndex::list(&list[..count / 2]));
                 let gradients = [&mut weight_gradient[..], &mut bias_gradient[..]];
-                let Some(found) = linear_softmax(&rows, classes, [&weight, &bias], labels, gradients) else {
+                let Some(found) = linear_softmax(&rows, classes, [&weight, &bias], labels, gradients, &mut used())
+                else {
                     assert!(classes > 64, "{classes} classes");
                     continue;
                 };
@@ -182,9 +205,12 @@ mod tests {
         on_every_level(|| {
             let (rows, weight) = (Rows::new(&[1.0; 2], 1, RowIndex::range(0, 2)), [0.5; 65]);
             let (labels, mut gradient) = (RowLabels::new(&[0; 2]), [7.0; 65]);
-            assert_eq!(linear_softmax(&rows, 65, [&weight, &[]], labels, [&mut gradient, &mut []]), None);
+            assert_eq!(linear_softmax(&rows, 65, [&weight, &[]], labels, [&mut gradient, &mut []], &mut used()), None);
             assert_eq!(gradient, [7.0; 65]);
-            assert!(linear_softmax(&rows, 64, [&weight[..64], &[]], labels, [&mut gradient[..64], &mut []]).is_some());
+            assert!(
+                linear_softmax(&rows, 64, [&weight[..64], &[]], labels, [&mut gradient[..64], &mut []], &mut used())
+                    .is_some()
+            );
         });
     }
 
@@ -198,7 +224,8 @@ mod tests {
                     let rows = Rows::new(&matrix, 3, RowIndex::range(0, 70));
                     let (weight, mut gradient) = ([1.0; 6], [0.0; 6]);
                     let labels = RowLabels::new(&[1; 70]);
-                    let found = linear_softmax(&rows, 2, [&weight, &[]], labels, [&mut gradient, &mut []]).unwrap();
+                    let found = linear_softmax(&rows, 2, [&weight, &[]], labels, [&mut gradient, &mut []], &mut used())
+                        .unwrap();
                     assert!(!found.loss.is_finite(), "{bad} in row {place}: {found:?}");
                     assert!(gradient.iter().all(|g| !g.is_finite()));
                 }

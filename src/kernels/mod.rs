@@ -43,7 +43,7 @@ pub use element::Element;
 pub use forward::linear_forward;
 pub use level::Level;
 pub use linear_loss::linear_loss;
-pub use linear_softmax::linear_softmax;
+pub use linear_softmax::{SoftmaxRoom, linear_softmax};
 pub use loss_sum::LossSum;
 pub(crate) use marks::{MARKED_AT_ONCE, mark_bytes};
 pub use output_loss::{OutputLoss, RowTargets, output_loss};

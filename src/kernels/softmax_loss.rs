@@ -7,7 +7,7 @@ use super::level::Kernel;
 use super::loss_sum::LossSum;
 use super::row_labels::{RowLabels, Smoothing, SoftmaxLoss};
 use super::rows::RowIndex;
-use super::softmax_piece::Piece;
+use super::softmax_piece::{Piece, PieceRoom};
 
 /// The sum of the losses of rows of several logits, and that of their weights: each row's own times its class's. Writes the
 /// gradient over `gradient`: each row's weight times `softmax sum_c s_c - s`, with the shares s of [`SoftmaxLoss`]. `logits`
@@ -45,13 +45,15 @@ impl<T: Element> Kernel<T> for SoftmaxCrossEntropy<'_, T> {
         let SoftmaxCrossEntropy { logits, labels, rows, gradient } = self;
         let classes = logits.len() / rows.len();
         let mut sum = LossSum::default();
-        if let Some(mut piece) = Piece::<V>::of(classes, labels.loss) {
-            let numbers = piece.rows() * classes;
+        if let Some(most_rows) = Piece::<V>::most_rows(classes) {
+            let mut room = PieceRoom::full_of(T::zero());
+            let mut piece = Piece::<V>::new(classes, most_rows, labels.loss, &mut room);
+            let numbers = most_rows * classes;
             let pieces = logits.chunks(numbers).zip(gradient.chunks_mut(numbers));
             for (number, (logits, gradient)) in pieces.enumerate() {
-                let place = number * piece.rows();
+                let place = number * most_rows;
                 piece.read_rows(logits);
-                sum += piece.replace_with_gradient(labels, rows.part(place, place + piece.rows()));
+                sum += piece.replace_with_gradient(labels, rows.part(place, place + most_rows));
                 piece.write_rows(gradient);
             }
             return sum;

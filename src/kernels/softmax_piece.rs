@@ -16,6 +16,40 @@ pub(super) const ROOM: usize = 1024;
 /// The rows of a piece, at least: with fewer, what rows have in common is worked out too often. There are up to 64 classes.
 pub(super) const FEWEST_ROWS: usize = 16;
 
+/// Room for a piece, which means nothing between two of them: to clear it takes as long as some rows do.
+#[derive(Debug)]
+pub struct PieceRoom<T> {
+    /// `[classes, rows]`: the logits, then their exponentials, then the gradient.
+    terms: [T; ROOM],
+    /// The class of each row.
+    labels: [usize; MOST_ROWS],
+    /// Each row's own weight, and that times its class's.
+    row_weights: [T; MOST_ROWS],
+    weights: [T; MOST_ROWS],
+    /// The label's logit, then what it is less than the largest of the row: at most 0.
+    below: [T; MOST_ROWS],
+    /// The label's exponential, then its gradient.
+    own: [T; MOST_ROWS],
+    /// With smoothing, what each class counts times its logit less the largest, added up.
+    all_below: [T; MOST_ROWS],
+}
+
+impl<T: Element> PieceRoom<T> {
+    #[inline(always)]
+    pub(super) fn full_of(number: T) -> Self {
+        let numbers = [number; MOST_ROWS];
+        PieceRoom {
+            terms: [number; ROOM],
+            labels: [0; MOST_ROWS],
+            row_weights: numbers,
+            weights: numbers,
+            below: numbers,
+            own: numbers,
+            all_below: numbers,
+        }
+    }
+}
+
 /// Rows that go through together. Each loop over them is done before the next begins: what is written one by one must lie in
 /// the cache before it can be read as a register.
 pub(super) struct Piece<'a, V: Lanes> {
@@ -24,59 +58,35 @@ pub(super) struct Piece<'a, V: Lanes> {
     classes: usize,
     /// Rows that there is room for: some registers full of them.
     rows: usize,
-    /// `[classes, rows]`: the logits, then their exponentials, then the gradient.
-    terms: [V::Element; ROOM],
-    /// The class of each row.
-    labels: [usize; MOST_ROWS],
-    /// Each row's own weight, and that times its class's.
-    row_weights: [V::Element; MOST_ROWS],
-    weights: [V::Element; MOST_ROWS],
-    /// The label's logit, then what it is less than the largest of the row: at most 0.
-    below: [V::Element; MOST_ROWS],
-    /// The label's exponential, then its gradient.
-    own: [V::Element; MOST_ROWS],
-    /// With smoothing, what each class counts times its logit less the largest, added up.
-    all_below: [V::Element; MOST_ROWS],
+    room: &'a mut PieceRoom<V::Element>,
 }
 
 impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
-    /// For rows of so many classes, if there is room for enough of them.
+    /// The rows of so many classes that there is room for, at most [`MOST_ROWS`]; times the classes at most [`ROOM`]. `None`
+    /// where they are too few.
     #[inline(always)]
-    pub fn of(classes: usize, loss: SoftmaxLoss<'a>) -> Option<Self> {
+    pub fn most_rows(classes: usize) -> Option<usize> {
         const { assert!(FEWEST_ROWS.is_multiple_of(V::LANES) && V::LANES.is_multiple_of(GROUP)) };
         let rows = (ROOM / classes.max(1)).min(MOST_ROWS) / V::LANES * V::LANES;
-        let numbers = [T::zero(); MOST_ROWS];
-        (rows >= FEWEST_ROWS).then_some(Piece {
-            loss,
-            smoothing: loss.smoothing(classes),
-            classes,
-            rows,
-            terms: [T::zero(); ROOM],
-            labels: [0; MOST_ROWS],
-            row_weights: numbers,
-            weights: numbers,
-            below: numbers,
-            own: numbers,
-            all_below: numbers,
-        })
+        (rows >= FEWEST_ROWS).then_some(rows)
     }
 
-    /// Rows that there is room for, at most [`MOST_ROWS`]; times the classes at most [`ROOM`].
+    /// For rows of so many classes, at most [`most_rows`](Piece::most_rows) of them at a time.
     #[inline(always)]
-    pub fn rows(&self) -> usize {
-        self.rows
+    pub fn new(classes: usize, rows: usize, loss: SoftmaxLoss<'a>, room: &'a mut PieceRoom<T>) -> Self {
+        Piece { loss, smoothing: loss.smoothing(classes), classes, rows, room }
     }
 
     /// Takes the logits of a class for the rows from a place on. Those of a group that is not full may be any.
     #[inline(always)]
     pub fn set(&mut self, class: usize, place: usize, logits: [T; GROUP]) {
-        self.terms[class * self.rows + place..][..GROUP].copy_from_slice(&logits);
+        self.room.terms[class * self.rows + place..][..GROUP].copy_from_slice(&logits);
     }
 
     /// Takes the logits of rows, `[rows, classes]`.
     #[inline(always)]
     pub fn read_rows(&mut self, logits: &[T]) {
-        for (class, terms) in self.terms.chunks_exact_mut(self.rows).take(self.classes).enumerate() {
+        for (class, terms) in self.room.terms.chunks_exact_mut(self.rows).take(self.classes).enumerate() {
             for (term, logits) in terms.iter_mut().zip(logits.chunks_exact(self.classes)) {
                 *term = logits[class];
             }
@@ -94,15 +104,15 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
         for (place, row) in rows.iter().enumerate() {
             let (label, weight) = labels.at(row);
             assert!(label < self.classes, "a label among the classes");
-            (self.labels[place], self.row_weights[place]) = (label, weight);
-            self.weights[place] = self.loss.class_weight::<T>(label) * weight;
-            self.below[place] = self.terms[label * self.rows + place];
+            (self.room.labels[place], self.room.row_weights[place]) = (label, weight);
+            self.room.weights[place] = self.loss.class_weight::<T>(label) * weight;
+            self.room.below[place] = self.room.terms[label * self.rows + place];
         }
         for first in (0..count).step_by(V::LANES) {
             self.exponentials(first);
         }
-        for (place, &label) in self.labels[..count].iter().enumerate() {
-            self.own[place] = std::mem::replace(&mut self.terms[label * self.rows + place], T::zero());
+        for (place, &label) in self.room.labels[..count].iter().enumerate() {
+            self.room.own[place] = std::mem::replace(&mut self.room.terms[label * self.rows + place], T::zero());
         }
         let mut loss = 0.0;
         for first in (0..count).step_by(V::LANES) {
@@ -110,16 +120,16 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
             // What an unused lane holds is no row's loss.
             loss += of_rows.first((count - first).min(V::LANES)).sum().as_f64();
         }
-        for (place, &label) in self.labels[..count].iter().enumerate() {
-            self.terms[label * self.rows + place] = self.own[place];
+        for (place, &label) in self.room.labels[..count].iter().enumerate() {
+            self.room.terms[label * self.rows + place] = self.room.own[place];
         }
-        LossSum { loss, weight: self.weights[..count].iter().map(|weight| weight.as_f64()).sum() }
+        LossSum { loss, weight: self.room.weights[..count].iter().map(|weight| weight.as_f64()).sum() }
     }
 
     /// What the piece holds of a class, for each row.
     #[inline(always)]
     pub fn of_class(&self, class: usize) -> &[T] {
-        &self.terms[class * self.rows..][..self.rows]
+        &self.room.terms[class * self.rows..][..self.rows]
     }
 
     /// Writes what it holds of rows as `[rows, classes]`.
@@ -151,8 +161,8 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
             }
             self.set_register(class, first, exp(below));
         }
-        store(load::<V>(&self.below, first).sub(largest), &mut self.below, first);
-        store(all_below, &mut self.all_below, first);
+        store(load::<V>(&self.room.below, first).sub(largest), &mut self.room.below, first);
+        store(all_below, &mut self.room.all_below, first);
     }
 
     /// Replaces the exponentials of a register of rows, where those of the labels are 0, with the gradient, and the labels'
@@ -163,8 +173,8 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
     #[inline(always)]
     fn loss_and_gradient(&mut self, first: usize) -> V {
         let (own, below, weight): (V, V, V) =
-            (load(&self.own, first), load(&self.below, first), load(&self.weights, first));
-        let (row_weight, all_below): (V, V) = (load(&self.row_weights, first), load(&self.all_below, first));
+            (load(&self.room.own, first), load(&self.room.below, first), load(&self.room.weights, first));
+        let (row_weight, all_below): (V, V) = (load(&self.room.row_weights, first), load(&self.room.all_below, first));
         let zero = V::splat(T::zero());
         let mut others = zero;
         for class in 0..self.classes {
@@ -183,7 +193,7 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
             for class in 0..self.classes {
                 self.set_register(class, first, self.register(class, first).mul(share));
             }
-            store(zero.sub(others.mul(share)), &mut self.own, first);
+            store(zero.sub(others.mul(share)), &mut self.room.own, first);
             return of_label.mul(weight);
         };
         let kept = weight.mul(V::splat(smoothing.kept));
@@ -195,7 +205,7 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
             self.set_register(class, first, self.register(class, first).mul(shares).sub(share));
         }
         let gradient = own.mul(spread_over_all).sub(others.mul(kept)).div(total);
-        store(gradient.sub(own_spread), &mut self.own, first);
+        store(gradient.sub(own_spread), &mut self.room.own, first);
         let of_all = logarithm.mul(spread_over_all).sub(all_below.mul(spread));
         of_label.mul(kept).add(of_all)
     }
@@ -203,12 +213,12 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
     /// What the piece holds of a class for a register of rows.
     #[inline(always)]
     fn register(&self, class: usize, first: usize) -> V {
-        load(&self.terms, class * self.rows + first)
+        load(&self.room.terms, class * self.rows + first)
     }
 
     #[inline(always)]
     fn set_register(&mut self, class: usize, first: usize, value: V) {
-        store(value, &mut self.terms, class * self.rows + first);
+        store(value, &mut self.room.terms, class * self.rows + first);
     }
 }
 

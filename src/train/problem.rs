@@ -1,7 +1,7 @@
 //! Rows taken forward to their losses and back to sums, by one thread.
 
 use crate::data::Dataset;
-use crate::kernels::{self, Apart, OutputLoss, RowIndex, RowTargets, Rows};
+use crate::kernels::{self, Apart, OutputLoss, RowIndex, RowTargets, Rows, SoftmaxRoom};
 use crate::loss::{Loss, LossSum, Targets};
 use crate::model::Model;
 use crate::scalar::Scalar;
@@ -64,10 +64,16 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, T, M, L> 
     /// Writes the gradient of rows over `gradient`, and returns their loss, where that is done in one pass: the model is a
     /// linear layer, and the kernels know the loss.
     #[inline(always)]
-    fn one_pass(&self, index: RowIndex<'_>, ahead: RowIndex<'_>, gradient: &mut [T]) -> Option<LossSum> {
+    fn one_pass(
+        &self,
+        index: RowIndex<'_>,
+        ahead: RowIndex<'_>,
+        gradient: &mut [T],
+        room: &mut SoftmaxRoom<T>,
+    ) -> Option<LossSum> {
         let outputs = self.model.outputs();
         if outputs != 1 {
-            return self.several_outputs(outputs, index, ahead, gradient);
+            return self.several_outputs(outputs, index, ahead, gradient, room);
         }
         let (loss, targets) = (self.loss.output_loss()?, self.samples.targets.single_values()?);
         let layer = linear_layer(self.model, outputs, gradient.len())?;
@@ -83,11 +89,12 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, T, M, L> 
         index: RowIndex<'_>,
         ahead: RowIndex<'_>,
         gradient: &mut [T],
+        room: &mut SoftmaxRoom<T>,
     ) -> Option<LossSum> {
         let labels = self.samples.targets.labels(self.loss.softmax_loss()?)?;
         let layer = linear_layer(self.model, outputs, gradient.len())?;
         let gradient = gradient.split_at_mut(layer[0].len()).into();
-        kernels::linear_softmax(&self.samples.rows(index, ahead), outputs, layer, labels, gradient)
+        kernels::linear_softmax(&self.samples.rows(index, ahead), outputs, layer, labels, gradient, room)
     }
 }
 
@@ -143,6 +150,7 @@ pub(super) struct Scratch<T> {
     /// `[tile, outputs]`.
     logits: Vec<T>,
     output_gradient: Vec<T>,
+    room: Box<SoftmaxRoom<T>>,
     /// Rows of a tile.
     tile: usize,
     outputs: usize,
@@ -152,8 +160,8 @@ impl<T: Scalar> Scratch<T> {
     pub fn new(inputs: usize, outputs: usize) -> Self {
         let row_bytes = (inputs * size_of::<T>()).max(1);
         let tile = (TILE_BYTES / row_bytes).clamp(TILE_ROWS.0, TILE_ROWS.1);
-        let room = || zeros(tile * outputs);
-        Scratch { logits: room(), output_gradient: room(), tile, outputs }
+        let each = || zeros(tile * outputs);
+        Scratch { logits: each(), output_gradient: each(), room: Box::default(), tile, outputs }
     }
 
     /// Writes the gradient of rows over `gradient`, that of all parameters one after another, and returns their loss. Asks
@@ -170,7 +178,7 @@ impl<T: Scalar> Scratch<T> {
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
     {
-        if let Some(loss) = problem.one_pass(rows, ahead, gradient) {
+        if let Some(loss) = problem.one_pass(rows, ahead, gradient, &mut self.room) {
             return loss;
         }
         let (mut sum, mut anew) = (LossSum::default(), true);
