@@ -150,7 +150,7 @@ pub(super) struct Scratch<T> {
     /// `[tile, outputs]`.
     logits: Vec<T>,
     output_gradient: Vec<T>,
-    room: Box<SoftmaxRoom<T>>,
+    room: SoftmaxRoom<T>,
     /// Rows of a tile.
     tile: usize,
     outputs: usize,
@@ -161,7 +161,7 @@ impl<T: Scalar> Scratch<T> {
         let row_bytes = (inputs * size_of::<T>()).max(1);
         let tile = (TILE_BYTES / row_bytes).clamp(TILE_ROWS.0, TILE_ROWS.1);
         let each = || zeros(tile * outputs);
-        Scratch { logits: each(), output_gradient: each(), room: Box::default(), tile, outputs }
+        Scratch { logits: each(), output_gradient: each(), room: SoftmaxRoom::default(), tile, outputs }
     }
 
     /// Writes the gradient of rows over `gradient`, that of all parameters one after another, and returns their loss. Asks
