@@ -69,7 +69,7 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, T, M, L> 
         index: RowIndex<'_>,
         ahead: RowIndex<'_>,
         gradient: &mut [T],
-        room: &mut SoftmaxRoom<T>,
+        room: Option<&mut SoftmaxRoom<T>>,
     ) -> Option<LossSum> {
         let outputs = self.model.outputs();
         if outputs != 1 {
@@ -89,12 +89,12 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, T, M, L> 
         index: RowIndex<'_>,
         ahead: RowIndex<'_>,
         gradient: &mut [T],
-        room: &mut SoftmaxRoom<T>,
+        room: Option<&mut SoftmaxRoom<T>>,
     ) -> Option<LossSum> {
         let labels = self.samples.targets.labels(self.loss.softmax_loss()?)?;
         let layer = linear_layer(self.model, outputs, gradient.len())?;
         let gradient = gradient.split_at_mut(layer[0].len()).into();
-        kernels::linear_softmax(&self.samples.rows(index, ahead), outputs, layer, labels, gradient, room)
+        kernels::linear_softmax(&self.samples.rows(index, ahead), outputs, layer, labels, gradient, room?)
     }
 }
 
@@ -150,7 +150,8 @@ pub(super) struct Scratch<T> {
     /// `[tile, outputs]`.
     logits: Vec<T>,
     output_gradient: Vec<T>,
-    room: SoftmaxRoom<T>,
+    /// Where there are several outputs: it is large, and to ask the system for it takes as long as a hundred short steps.
+    room: Option<Box<SoftmaxRoom<T>>>,
     /// Rows of a tile.
     tile: usize,
     outputs: usize,
@@ -161,7 +162,7 @@ impl<T: Scalar> Scratch<T> {
         let row_bytes = (inputs * size_of::<T>()).max(1);
         let tile = (TILE_BYTES / row_bytes).clamp(TILE_ROWS.0, TILE_ROWS.1);
         let each = || zeros(tile * outputs);
-        Scratch { logits: each(), output_gradient: each(), room: SoftmaxRoom::default(), tile, outputs }
+        Scratch { logits: each(), output_gradient: each(), room: (outputs > 1).then(Box::default), tile, outputs }
     }
 
     /// Writes the gradient of rows over `gradient`, that of all parameters one after another, and returns their loss. Asks
@@ -178,7 +179,7 @@ impl<T: Scalar> Scratch<T> {
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
     {
-        if let Some(loss) = problem.one_pass(rows, ahead, gradient, &mut self.room) {
+        if let Some(loss) = problem.one_pass(rows, ahead, gradient, self.room.as_deref_mut()) {
             return loss;
         }
         let (mut sum, mut anew) = (LossSum::default(), true);
