@@ -12,7 +12,6 @@ const TILE_BYTES: usize = 256 * 1024;
 const TILE_ROWS: (usize, usize) = (16, 256);
 
 /// Rows in memory, their layout asked for once.
-#[derive(Clone, Copy)]
 pub(crate) struct Samples<'a, T> {
     /// One row after another.
     features: &'a [T],
@@ -36,9 +35,9 @@ impl<'a, T: Scalar> Samples<'a, T> {
         Rows::new(self.features, self.width, index).ahead(ahead)
     }
 
-    /// What a pass over all rows needs again and again, where the kernels know the loss of one output.
-    pub fn one_output<L: Loss<T> + ?Sized>(&self, loss: &L) -> Option<OneOutput<'a, T>> {
-        let all = RowIndex::range(0, self.features.len() / self.width.max(1));
+    /// What a pass over all rows, so many, needs again and again, where the kernels know the loss of one output.
+    pub fn one_output<L: Loss<T> + ?Sized>(&self, loss: &L, rows: usize) -> Option<OneOutput<'a, T>> {
+        let all = RowIndex::range(0, rows);
         let (loss, targets) = (loss.output_loss()?, self.targets.single_values()?);
         Some(OneOutput { rows: self.rows(all, RowIndex::NONE), targets, loss, weight: targets.total_weight(all) })
     }
@@ -77,7 +76,7 @@ impl<T: Scalar, M: Model<T> + ?Sized, L: Loss<T> + ?Sized> Problem<'_, T, M, L> 
         }
         let (loss, targets) = (self.loss.output_loss()?, self.samples.targets.single_values()?);
         let layer = linear_layer(self.model, outputs, gradient.len())?;
-        let loss = one_output(&self.samples.rows(index, ahead), targets, loss, layer, gradient);
+        let loss = loss_and_gradient(&self.samples.rows(index, ahead), targets, loss, layer, gradient);
         Some(LossSum { loss, weight: targets.total_weight(index) })
     }
 
@@ -115,7 +114,7 @@ where
 
 /// Writes the gradient of a linear layer of one output over `gradient`, and returns the loss.
 #[inline(always)]
-fn one_output<T: Scalar>(
+fn loss_and_gradient<T: Scalar>(
     rows: &Rows<'_, T>,
     targets: RowTargets<'_, T>,
     loss: OutputLoss<T>,
@@ -139,7 +138,7 @@ impl<T: Scalar> OneOutput<'_, T> {
     /// Writes the gradient of a linear layer over `gradient`, and returns the loss.
     #[inline(always)]
     pub fn sum(&self, layer: [&[T]; 2], gradient: &mut [T]) -> LossSum {
-        let loss = one_output(&self.rows, self.targets, self.loss, layer, gradient);
+        let loss = loss_and_gradient(&self.rows, self.targets, self.loss, layer, gradient);
         LossSum { loss, weight: self.weight }
     }
 }

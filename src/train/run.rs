@@ -239,6 +239,10 @@ where
         Ok(sum.loss / sum.weight)
     }
 
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+
     fn one_step_an_epoch(&self) -> bool {
         self.batch >= self.rows
     }
@@ -258,7 +262,7 @@ where
             let mut place = 0;
             while place < rows.len() {
                 if waiting == 0 {
-                    if self.interrupt.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+                    if self.is_interrupted() {
                         interrupted = true;
                         return Ok(ControlFlow::Break(()));
                     }

@@ -3,8 +3,6 @@
 //! The arithmetic of such a step takes 20 ns, and all that the general way of `one_epoch` asks twice as long. A step that is
 //! out of the ordinary goes that way; the results are the same to the bit.
 
-use std::sync::atomic::Ordering;
-
 use super::super::event::{EpochEvent, StepEvent, StopReason};
 use super::super::problem::{OneOutput, Samples, linear_layer};
 use super::super::stopping::Stopping;
@@ -80,13 +78,13 @@ where
     }
 
     fn descend_on(&mut self, data: &Dataset<T>, stopping: &mut Stopping<T>) -> Result<Pause> {
-        let Some(pass) = Samples::of(data).one_output(self.loss) else { return Ok(Pause::End(None)) };
+        let Some(pass) = Samples::of(data).one_output(self.loss, self.rows) else { return Ok(Pause::End(None)) };
         let (lr, may_stop) = (self.base_lr, stopping.may_stop());
         if self.epoch < self.config.epochs {
             self.sum(&pass);
         }
         while self.epoch < self.config.epochs {
-            if self.interrupt.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            if self.is_interrupted() {
                 self.epoch += 1; // It was begun.
                 return Ok(Pause::End(Some(StopReason::Interrupted)));
             }
