@@ -3,7 +3,7 @@
 use ndarray::{Array, ArrayViewD, Dimension, IxDyn};
 
 use crate::error::{Error, Result};
-use crate::kernels::{self, Apart};
+use crate::kernels::{self, Aligned, Apart};
 use crate::scalar::Scalar;
 
 /// What a gradient holds, as far as stepping with it goes.
@@ -96,8 +96,8 @@ pub struct Parameter<T> {
     name: String,
     shape: Vec<usize>,
     /// Row by row.
-    value: Vec<T>,
-    gradient: Vec<T>,
+    value: Aligned<T>,
+    gradient: Aligned<T>,
     /// On lines of its own: each step writes in it, and the pointer to the value is read by other threads.
     book: Apart<Book>,
     frozen: bool,
@@ -118,8 +118,8 @@ impl<T: Scalar> Parameter<T> {
         // Row-major, so that values() and gradients() are slices in the order a reader expects.
         let value = value.into_dyn().as_standard_layout().into_owned();
         let shape = value.shape().to_vec();
-        let value = value.into_iter().collect::<Vec<T>>();
-        let gradient = vec![T::zero(); value.len()];
+        let value = Aligned::from(value.as_slice().expect("it is row-major"));
+        let gradient = Aligned::zeros(value.len());
         Parameter { name: name.into(), shape, value, gradient, book: Apart::default(), frozen: false, decays: true }
     }
 
@@ -131,11 +131,13 @@ impl<T: Scalar> Parameter<T> {
 
     /// The same parameter in double precision, with an empty gradient.
     pub fn in_f64(&self) -> Parameter<f64> {
+        let mut value = Aligned::zeros(self.len());
+        value.iter_mut().zip(self.values()).for_each(|(wide, value)| *wide = value.as_f64());
         Parameter {
             name: self.name.clone(),
             shape: self.shape.clone(),
-            value: self.value.iter().map(|value| value.as_f64()).collect(),
-            gradient: vec![0.0; self.len()],
+            value,
+            gradient: Aligned::zeros(self.len()),
             book: Apart::default(),
             frozen: self.frozen,
             decays: self.decays,

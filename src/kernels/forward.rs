@@ -1,11 +1,13 @@
 //! Outputs of a linear layer for some rows: `weight row + bias`.
 
+use std::ops::RangeInclusive;
+
 use num_traits::Zero;
 
 use super::element::Element;
 use super::lanes::{GROUP, Lanes, last_touched, load, load_of_row, store};
 use super::level::Kernel;
-use super::rows::{FETCHED, Need, Rows, per_line, prefetch};
+use super::rows::{FETCHED, LINE, Need, Rows, per_line, prefetch};
 
 /// Writes `weight row + bias` of each row over `outputs`, `[rows, outputs]`. `weight` is `[outputs, width]`, `bias`
 /// `[outputs]` or empty.
@@ -88,6 +90,21 @@ pub(super) struct GroupRows<T> {
     pub width: usize,
 }
 
+/// The outputs whose products with half of a group have room in the registers of a processor that has 32.
+const WIDE: usize = 10;
+
+/// The bytes of so many rows of the weight for which it pays to take them together: with more they are read from the next
+/// cache, for half of a group as often as for a whole one; with fewer, a whole group has room beside them in the nearest.
+const WIDE_BYTES: RangeInclusive<usize> = 28 << 10..=42 << 10;
+
+/// Whether rows of this width are faster [`WIDE`] outputs at a time. A half of a group needs the weight twice as often: it
+/// must not lie across cache lines.
+#[inline(always)]
+fn is_wide_faster<V: Lanes>(width: usize) -> bool {
+    let row_bytes = width * size_of::<V::Element>();
+    V::REGISTERS >= 32 && row_bytes.is_multiple_of(LINE) && WIDE_BYTES.contains(&(WIDE * row_bytes))
+}
+
 impl<T: Element> GroupRows<T> {
     /// Hands on the rows' products with some rows of the weight, `[outputs, width]`, and the first of these, until there
     /// are no more.
@@ -108,7 +125,7 @@ impl<T: Element> GroupRows<T> {
         let (mut first, mut pass) = (0, 0);
         while first < outputs {
             let left = outputs - first;
-            let weight = weight[first * width..].as_ptr();
+            let wide = left >= WIDE && is_wide_faster::<V>(width);
             // In the first two passes over the columns one row each, in an only pass both: memory is asked evenly.
             let fetch = match pass {
                 0 if left <= most => &next[..],
@@ -116,7 +133,8 @@ impl<T: Element> GroupRows<T> {
                 1 => &next[1..],
                 _ => &[],
             };
-            pass += 1;
+            pass += if wide { 2 } else { 1 };
+            let weight = weight[first * width..].as_ptr();
             let mut write = |sums: &[[T; GROUP]]| {
                 write(first, sums);
                 sums.len()
@@ -124,6 +142,11 @@ impl<T: Element> GroupRows<T> {
             // SAFETY: the caller's promise: from `weight` on there are the rows of `left` outputs.
             first += unsafe {
                 match left {
+                    WIDE.. if wide && first == 0 => {
+                        let [a, b] = *next;
+                        write(&wide_tile::<V, 1>(inputs, [[a], [b]], need, weight, width))
+                    }
+                    WIDE.. if wide => write(&wide_tile::<V, 0>(inputs, [[]; 2], need, weight, width)),
                     5.. if V::REGISTERS >= 32 => write(&tile::<V, 5>(inputs, fetch, need, weight, width)),
                     1 => write(&tile::<V, 1>(inputs, fetch, need, weight, width)),
                     2 => write(&tile::<V, 2>(inputs, fetch, need, weight, width)),
@@ -150,7 +173,59 @@ pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
     weight: *const V::Element,
     width: usize,
 ) -> [[V::Element; GROUP]; OUTPUTS] {
-    let mut sums = [[V::splat(V::Element::zero()); GROUP]; OUTPUTS];
+    // SAFETY: the caller's promise.
+    let sums = unsafe { sums_of_products::<V, GROUP, OUTPUTS>(inputs, fetch, need, weight, width) };
+    let mut totals = [[V::Element::zero(); GROUP]; OUTPUTS];
+    // Not `map`: a closure would be compiled for any processor.
+    for (totals, sums) in totals.iter_mut().zip(sums) {
+        *totals = V::sums(sums);
+    }
+    totals
+}
+
+/// The same for [`WIDE`] outputs, of half of the rows and then of the others: each column of a row is read once, so that what
+/// comes from the next cache and what is fetched from memory come evenly. `fetch` is for each half, and its length known to
+/// the compiler.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn wide_tile<V: Lanes, const FETCH: usize>(
+    inputs: &[*const V::Element; GROUP],
+    fetch: [[*const V::Element; FETCH]; 2],
+    need: Need,
+    weight: *const V::Element,
+    width: usize,
+) -> [[V::Element; GROUP]; WIDE] {
+    const HALF: usize = GROUP / 2;
+    let mut totals = [[V::Element::zero(); GROUP]; WIDE];
+    for (half, fetch) in fetch.iter().enumerate() {
+        let place = half * HALF;
+        let rows = [inputs[place], inputs[place + 1]];
+        // SAFETY: the caller's promise.
+        let sums = unsafe { sums_of_products::<V, HALF, WIDE>(&rows, fetch, need, weight, width) };
+        for (totals, sums) in totals.chunks_exact_mut(2).zip(sums.chunks_exact(2)) {
+            let [a, b, c, d] = V::sums([sums[0][0], sums[0][1], sums[1][0], sums[1][1]]);
+            totals[0][place..place + HALF].copy_from_slice(&[a, b]);
+            totals[1][place..place + HALF].copy_from_slice(&[c, d]);
+        }
+    }
+    totals
+}
+
+/// What adds up to the products of `ROWS` rows with `OUTPUTS` rows of the weight.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn sums_of_products<V: Lanes, const ROWS: usize, const OUTPUTS: usize>(
+    inputs: &[*const V::Element; ROWS],
+    fetch: &[*const V::Element],
+    need: Need,
+    weight: *const V::Element,
+    width: usize,
+) -> [[V; ROWS]; OUTPUTS] {
+    let mut sums = [[V::splat(V::Element::zero()); ROWS]; OUTPUTS];
     let whole = width - width % V::LANES;
     let mut column = 0;
     while column < whole {
@@ -170,11 +245,7 @@ pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
         // SAFETY: as many numbers are left of each row.
         unsafe { add_products(&mut sums, inputs, weight, width, column, width - column) };
     }
-    let mut totals = [[V::Element::zero(); GROUP]; OUTPUTS];
-    for (totals, sums) in totals.iter_mut().zip(sums) {
-        *totals = V::sums(sums);
-    }
-    totals
+    sums
 }
 
 /// Adds the products of `count` columns, at most `LANES`.
@@ -183,15 +254,15 @@ pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
 /// From `column` on, each input and each of `OUTPUTS` rows of the weight must have `count` numbers, and before a whole number
 /// of vectors.
 #[inline(always)]
-unsafe fn add_products<V: Lanes, const OUTPUTS: usize>(
-    sums: &mut [[V; GROUP]; OUTPUTS],
-    inputs: &[*const V::Element; GROUP],
+unsafe fn add_products<V: Lanes, const ROWS: usize, const OUTPUTS: usize>(
+    sums: &mut [[V; ROWS]; OUTPUTS],
+    inputs: &[*const V::Element; ROWS],
     weight: *const V::Element,
     width: usize,
     column: usize,
     count: usize,
 ) {
-    let mut x = [V::splat(V::Element::zero()); GROUP];
+    let mut x = [V::splat(V::Element::zero()); ROWS];
     for (x, input) in x.iter_mut().zip(inputs) {
         // SAFETY: the caller says that the numbers are there.
         *x = unsafe { load_of_row(*input, column, count) };
@@ -241,6 +312,10 @@ mod tests {
                 check::<f64>(count, width, outputs, 1e-13);
                 check::<f32>(count, width, outputs, 1e-5);
             }
+            for width in WIDE_WIDTHS {
+                check::<f64>(7, width, 23, 1e-12);
+                check::<f32>(7, width, 23, 1e-4);
+            }
         });
     }
 
@@ -265,23 +340,36 @@ mod tests {
         }
     }
 
+    /// Widths at which a processor takes many outputs together, single and double numbers.
+    const WIDE_WIDTHS: [usize; 2] = [736, 368];
+
     #[test]
-    fn a_row_has_the_same_bits_in_any_company() {
+    fn a_row_and_an_output_have_the_same_bits_in_any_company() {
         on_every_level(|| {
-            check_company::<f64>();
-            check_company::<f32>();
+            for width in [37, WIDE_WIDTHS[0], WIDE_WIDTHS[1]] {
+                check_company::<f64>(width);
+                check_company::<f32>(width);
+            }
         });
     }
 
-    fn check_company<T: Element + std::fmt::Debug>() {
-        let matrix: Vec<T> = numbers(9 * 37, 1);
-        let weight: Vec<T> = numbers(6 * 37, 2);
-        let mut together = vec![T::zero(); 9 * 6];
-        linear_forward(&Rows::new(&matrix, 37, RowIndex::range(0, 9)), &weight, &[], &mut together);
+    fn check_company<T: Element + std::fmt::Debug>(width: usize) {
+        const OUTPUTS: usize = 23;
+        let matrix: Vec<T> = numbers(9 * width, 1);
+        let weight: Vec<T> = numbers(OUTPUTS * width, 2);
+        let mut together = vec![T::zero(); 9 * OUTPUTS];
+        linear_forward(&Rows::new(&matrix, width, RowIndex::range(0, 9)), &weight, &[], &mut together);
         for row in 0..9_u32 {
-            let mut alone = vec![T::zero(); 6];
-            linear_forward(&Rows::new(&matrix, 37, RowIndex::list(&[row])), &weight, &[], &mut alone);
-            assert_eq!(alone, together[row as usize * 6..][..6]);
+            let rows = Rows::new(&matrix, width, RowIndex::list(std::slice::from_ref(&row)));
+            let together = &together[row as usize * OUTPUTS..][..OUTPUTS];
+            let mut alone = [T::zero(); OUTPUTS];
+            linear_forward(&rows, &weight, &[], &mut alone);
+            assert_eq!(alone, together);
+            for (weight, &of_many) in weight.chunks(width).zip(together) {
+                let mut of_one = [T::zero()];
+                linear_forward(&rows, weight, &[], &mut of_one);
+                assert_eq!(of_one, [of_many]);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Every kernel adds in a fixed order, so that its result does not depend on who calls it or when. Which instructions it
 //! uses is picked at run time ([`Level`]), once for many rows: between levels results differ by rounding.
 
+mod aligned;
 mod apart;
 mod backward;
 mod block_rows;
@@ -36,6 +37,7 @@ pub(crate) mod test_levels;
 mod update;
 mod vector;
 
+pub(crate) use aligned::Aligned;
 pub(crate) use apart::Apart;
 pub use backward::{linear_backward, linear_backward_anew};
 pub(crate) use columns::{ColumnMoments, column_moments, standardize_columns};

@@ -18,6 +18,7 @@ pub(super) const FEWEST_ROWS: usize = 16;
 
 /// Room for a piece, which means nothing between two of them: to clear it takes as long as some rows do.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct PieceRoom<T> {
     /// `[classes, rows]`: the logits, then their exponentials, then the gradient.
     terms: [T; ROOM],

@@ -1,7 +1,7 @@
 //! Rows taken forward to their losses and back to sums, by one thread.
 
 use crate::data::Dataset;
-use crate::kernels::{self, Apart, OutputLoss, RowIndex, RowTargets, Rows, SoftmaxRoom};
+use crate::kernels::{self, Aligned, OutputLoss, RowIndex, RowTargets, Rows, SoftmaxRoom};
 use crate::loss::{Loss, LossSum, Targets};
 use crate::model::Model;
 use crate::scalar::Scalar;
@@ -147,8 +147,8 @@ impl<T: Scalar> OneOutput<'_, T> {
 #[derive(Debug)]
 pub(super) struct Scratch<T> {
     /// `[tile, outputs]`.
-    logits: Vec<T>,
-    output_gradient: Vec<T>,
+    logits: Aligned<T>,
+    output_gradient: Aligned<T>,
     /// Where there are several outputs: it is large, and to ask the system for it takes as long as a hundred short steps.
     room: Option<Box<SoftmaxRoom<T>>>,
     /// Rows of a tile.
@@ -160,7 +160,7 @@ impl<T: Scalar> Scratch<T> {
     pub fn new(inputs: usize, outputs: usize) -> Self {
         let row_bytes = (inputs * size_of::<T>()).max(1);
         let tile = (TILE_BYTES / row_bytes).clamp(TILE_ROWS.0, TILE_ROWS.1);
-        let each = || zeros(tile * outputs);
+        let each = || Aligned::zeros(tile * outputs);
         Scratch { logits: each(), output_gradient: each(), room: (outputs > 1).then(Box::default), tile, outputs }
     }
 
@@ -239,11 +239,4 @@ impl<T: Scalar> Scratch<T> {
 /// The least rows of which no more pieces are needed than of `most`: pieces of about one length.
 fn evenly(rows: usize, most: usize) -> usize {
     if rows <= most { rows.max(1) } else { rows.div_ceil(rows.div_ceil(most)) }
-}
-
-/// So many zeros, with no line in common with what is allocated after them.
-pub(super) fn zeros<T: Scalar>(count: usize) -> Vec<T> {
-    let mut zeros = Vec::with_capacity(count + align_of::<Apart<T>>() / size_of::<T>());
-    zeros.resize(count, T::zero());
-    zeros
 }

@@ -5,11 +5,11 @@
 //! depend on its rows alone, so neither the micro-batches a window was asked for in nor the threads that add the rows
 //! change a bit of the result.
 
-use super::problem::{OneOutput, Problem, Samples, Scratch, zeros};
+use super::problem::{OneOutput, Problem, Samples, Scratch};
 use super::shards::{MOST_SHARDS, PARALLEL_WORK, Shards};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::kernels::{self, Apart, RowIndex, Team};
+use crate::kernels::{self, Aligned, Apart, RowIndex, Team};
 use crate::loss::{Loss, LossSum};
 use crate::model::{Model, parameter_count};
 use crate::scalar::Scalar;
@@ -41,14 +41,14 @@ fn given_or_all(threads: usize) -> usize {
 #[derive(Debug, Clone)]
 pub(crate) struct Sums<T> {
     /// The gradient of all parameters, one after another.
-    pub gradient: Vec<T>,
+    pub gradient: Aligned<T>,
     /// On lines of its own: the pointers to the gradients are read by other threads while this is written.
     pub value: Apart<LossSum>,
 }
 
 impl<T: Scalar> Sums<T> {
     fn zero(parameters: usize) -> Self {
-        Sums { gradient: zeros(parameters), value: Apart::default() }
+        Sums { gradient: Aligned::zeros(parameters), value: Apart::default() }
     }
 
     fn clear(&mut self) {
