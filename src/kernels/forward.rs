@@ -55,12 +55,16 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
             let (mut inputs, mut ahead) = ([std::ptr::null(); GROUP], [0; GROUP]);
             rows.addresses(place, &mut inputs[..group]);
             rows.rows_ahead(place, rows.len(), &mut ahead[..group]);
+            let mut then = [inputs[0]; HALF];
+            let after = place + group;
+            rows.addresses(after, &mut then[..HALF.min(rows.len() - after)]);
             // A group that is not full computes its last row more than once.
             let last = group - 1;
             let group_rows = GroupRows {
                 inputs: std::array::from_fn(|r| inputs[r.min(last)]),
                 next: std::array::from_fn(|r| rows.address(ahead[r.min(last)])),
                 need: Need::Soon,
+                then,
                 width: rows.width(),
             };
             let out = &mut self.outputs[place * self.each..(place + group) * self.each];
@@ -87,8 +91,13 @@ pub(super) struct GroupRows<T> {
     pub next: [*const T; FETCHED],
     /// For what.
     pub need: Need,
+    /// Where the first rows of the group after this one begin.
+    pub then: [*const T; HALF],
     pub width: usize,
 }
+
+/// Half of a group.
+pub(super) const HALF: usize = GROUP / 2;
 
 /// The outputs whose products with half of a group have room in the registers of a processor that has 32.
 const WIDE: usize = 10;
@@ -144,9 +153,9 @@ impl<T: Element> GroupRows<T> {
                 match left {
                     WIDE.. if wide && first == 0 => {
                         let [a, b] = *next;
-                        write(&wide_tile::<V, 1>(inputs, [[a], [b]], need, weight, width))
+                        write(&wide_tile::<V, 1>(inputs, &self.then, [[a], [b]], need, weight, width))
                     }
-                    WIDE.. if wide => write(&wide_tile::<V, 0>(inputs, [[]; 2], need, weight, width)),
+                    WIDE.. if wide => write(&wide_tile::<V, 0>(inputs, &self.then, [[]; 2], need, weight, width)),
                     5.. if V::REGISTERS >= 32 => write(&tile::<V, 5>(inputs, fetch, need, weight, width)),
                     1 => write(&tile::<V, 1>(inputs, fetch, need, weight, width)),
                     2 => write(&tile::<V, 2>(inputs, fetch, need, weight, width)),
@@ -174,7 +183,7 @@ pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
     width: usize,
 ) -> [[V::Element; GROUP]; OUTPUTS] {
     // SAFETY: the caller's promise.
-    let sums = unsafe { sums_of_products::<V, GROUP, OUTPUTS>(inputs, fetch, need, weight, width) };
+    let sums = unsafe { sums_of_products::<V, GROUP, OUTPUTS>(inputs, fetch, &[], need, weight, width) };
     let mut totals = [[V::Element::zero(); GROUP]; OUTPUTS];
     // Not `map`: a closure would be compiled for any processor.
     for (totals, sums) in totals.iter_mut().zip(sums) {
@@ -185,25 +194,26 @@ pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
 
 /// The same for [`WIDE`] outputs, of half of the rows and then of the others: each column of a row is read once, so that what
 /// comes from the next cache and what is fetched from memory come evenly. `fetch` is for each half, and its length known to
-/// the compiler.
+/// the compiler; `then` are the rows after these.
 ///
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
 unsafe fn wide_tile<V: Lanes, const FETCH: usize>(
     inputs: &[*const V::Element; GROUP],
+    then: &[*const V::Element; HALF],
     fetch: [[*const V::Element; FETCH]; 2],
     need: Need,
     weight: *const V::Element,
     width: usize,
 ) -> [[V::Element; GROUP]; WIDE] {
-    const HALF: usize = GROUP / 2;
     let mut totals = [[V::Element::zero(); GROUP]; WIDE];
     for (half, fetch) in fetch.iter().enumerate() {
         let place = half * HALF;
         let rows = [inputs[place], inputs[place + 1]];
+        let near = if half == 0 { [inputs[HALF], inputs[HALF + 1]] } else { *then };
         // SAFETY: the caller's promise.
-        let sums = unsafe { sums_of_products::<V, HALF, WIDE>(&rows, fetch, need, weight, width) };
+        let sums = unsafe { sums_of_products::<V, HALF, WIDE>(&rows, fetch, &near, need, weight, width) };
         for (totals, sums) in totals.chunks_exact_mut(2).zip(sums.chunks_exact(2)) {
             let [a, b, c, d] = V::sums([sums[0][0], sums[0][1], sums[1][0], sums[1][1]]);
             totals[0][place..place + HALF].copy_from_slice(&[a, b]);
@@ -213,7 +223,8 @@ unsafe fn wide_tile<V: Lanes, const FETCH: usize>(
     totals
 }
 
-/// What adds up to the products of `ROWS` rows with `OUTPUTS` rows of the weight.
+/// What adds up to the products of `ROWS` rows with `OUTPUTS` rows of the weight. Meanwhile the lines of two kinds of rows are
+/// asked for: from memory those of `fetch`, to the nearest cache those of `near`, which are about to be read.
 ///
 /// # Safety
 /// As [`tile`].
@@ -221,6 +232,7 @@ unsafe fn wide_tile<V: Lanes, const FETCH: usize>(
 unsafe fn sums_of_products<V: Lanes, const ROWS: usize, const OUTPUTS: usize>(
     inputs: &[*const V::Element; ROWS],
     fetch: &[*const V::Element],
+    near: &[*const V::Element],
     need: Need,
     weight: *const V::Element,
     width: usize,
@@ -231,6 +243,7 @@ unsafe fn sums_of_products<V: Lanes, const ROWS: usize, const OUTPUTS: usize>(
     while column < whole {
         if column.is_multiple_of(per_line::<V::Element>()) {
             fetch.iter().for_each(|row| prefetch(row.wrapping_add(column), need));
+            near.iter().for_each(|row| prefetch(row.wrapping_add(column), Need::Now));
         }
         // SAFETY: `column + LANES` is at most `width`.
         unsafe { add_products(&mut sums, inputs, weight, width, column, V::LANES) };
