@@ -21,7 +21,7 @@ use super::loss_sum::LossSum;
 use super::output_loss::SumOutputLoss;
 use super::softmax_loss::SoftmaxCrossEntropy;
 use super::update::SgdStep;
-use super::vector::{Add, AddScaled, Dot, Quotient};
+use super::vector::{Add, AddScaled, Dot, Quotient, QuotientOfSum};
 
 /// Declares the kernels: a method for each, which runs it with the instructions in use.
 ///
@@ -62,6 +62,7 @@ kernels! {
     run_add: Add -> ();
     run_add_scaled: AddScaled -> ();
     run_quotient: Quotient -> ();
+    run_quotient_of_sum: QuotientOfSum -> ();
     run_sgd: SgdStep -> ();
     run_measure_columns: MeasureColumns -> ();
     run_standardize: Standardize -> ();

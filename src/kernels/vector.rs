@@ -123,6 +123,15 @@ pub fn quotient<T: Element>(y: &mut [T], x: &[T], divisor: T) {
     T::run_quotient(Quotient(y, x, divisor));
 }
 
+/// `y[i] = (a[i] + b[i]) / divisor`. All slices have one length.
+pub fn quotient_of_sum<T: Element>(y: &mut [T], [a, b]: [&[T]; 2], divisor: T) {
+    debug_assert_eq!((y.len(), y.len()), (a.len(), b.len()));
+    if y.len() <= FEW {
+        return QuotientOfSum(y, a, b, divisor).each();
+    }
+    T::run_quotient_of_sum(QuotientOfSum(y, a, b, divisor));
+}
+
 /// Elements that are done before the instructions are picked.
 pub(super) const FEW: usize = 4;
 
@@ -168,6 +177,12 @@ elementwise! {
     Quotient(&'a mut [T], &'a [T], T): |this| {
         for (y, &x) in this.0.iter_mut().zip(this.1) {
             *y = x / this.2;
+        }
+    }
+    /// y, a, b, divisor.
+    QuotientOfSum(&'a mut [T], &'a [T], &'a [T], T): |this| {
+        for ((y, &a), &b) in this.0.iter_mut().zip(this.1).zip(this.2) {
+            *y = (a + b) / this.3;
         }
     }
 }
@@ -223,6 +238,8 @@ mod tests {
                 assert_eq!(changed(&|y| add(y, &b)), each(&|y, x| y + x), "length {n}");
                 assert_eq!(changed(&|y| add_scaled(y, 0.3, &b)), each(&|y, x| y + 0.3 * x), "length {n}");
                 assert_eq!(changed(&|y| quotient(y, &b, 3.0)), each(&|_, x| x / 3.0), "length {n}");
+                let of_sum = changed(&|y| quotient_of_sum(y, [&a, &b], 3.0));
+                assert_eq!(of_sum, each(&|a, b| (a + b) / 3.0), "length {n}");
             }
         });
     }

@@ -137,7 +137,7 @@ pub fn parameter_count<T: Scalar>(parameters: &[Parameter<T>]) -> usize {
 /// # Errors
 /// [`Shape`](crate::ErrorKind::Shape) if its length is not that of all parameters together.
 pub fn accumulate<T: Scalar>(parameters: &mut [Parameter<T>], gradient: &[T]) -> Result<()> {
-    each_part(parameters, gradient, Parameter::accumulate)
+    each_part(parameters, [gradient], |parameter, [own]| parameter.accumulate(own))
 }
 
 /// Puts `sum / divisor` in place of the gradient of all parameters, one after another: zeros and one backward pass.
@@ -145,23 +145,33 @@ pub fn accumulate<T: Scalar>(parameters: &mut [Parameter<T>], gradient: &[T]) ->
 /// # Errors
 /// [`Shape`](crate::ErrorKind::Shape) if the sum's length is not that of all parameters together.
 pub fn replace_gradients<T: Scalar>(parameters: &mut [Parameter<T>], sum: &[T], divisor: T) -> Result<()> {
-    each_part(parameters, sum, |parameter, own| parameter.replace_gradient(own, divisor))
+    each_part(parameters, [sum], |parameter, [own]| parameter.replace_gradient(own, divisor))
 }
 
-/// Gives each parameter its part of a gradient of all.
-fn each_part<T: Scalar>(
+/// The same, of the sum of two sums, which are added on the way.
+pub(crate) fn replace_gradients_by_two<T: Scalar>(
     parameters: &mut [Parameter<T>],
-    gradient: &[T],
-    mut give: impl FnMut(&mut Parameter<T>, &[T]) -> Result<()>,
+    sums: [&[T]; 2],
+    divisor: T,
 ) -> Result<()> {
-    if gradient.len() != parameter_count(parameters) {
-        return Err(Error::shape("gradient", &[parameter_count(parameters)], &[gradient.len()]));
+    each_part(parameters, sums, |parameter, own| parameter.replace_gradient_by_two(own, divisor))
+}
+
+/// Gives each parameter its part of gradients of all.
+fn each_part<T: Scalar, const N: usize>(
+    parameters: &mut [Parameter<T>],
+    gradients: [&[T]; N],
+    mut give: impl FnMut(&mut Parameter<T>, [&[T]; N]) -> Result<()>,
+) -> Result<()> {
+    let count = parameter_count(parameters);
+    if let Some(gradient) = gradients.iter().find(|gradient| gradient.len() != count) {
+        return Err(Error::shape("gradient", &[count], &[gradient.len()]));
     }
-    let mut rest = gradient;
+    let mut start = 0;
     for parameter in parameters {
-        let (own, after) = rest.split_at(parameter.len());
-        give(parameter, own)?;
-        rest = after;
+        let end = start + parameter.len();
+        give(parameter, gradients.map(|gradient| &gradient[start..end]))?;
+        start = end;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::data::{Dataset, Order, Pass, RowSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::RowIndex;
 use crate::loss::{Loss, LossSum};
-use crate::model::{Model, discard_grad, replace_gradients};
+use crate::model::{Model, discard_grad};
 use crate::optim::{Clip, Optimizer, grad_norm, squared_grad_norm};
 use crate::scalar::Scalar;
 
@@ -307,13 +307,12 @@ where
     /// not kept, but added at once.
     fn one_step(&mut self, batch: Batch<'_, T>, epoch: &mut EpochSums) -> Result<()> {
         let Run { model, accumulator, .. } = self;
-        let sums = accumulator.finish();
-        let LossSum { loss: loss_sum, weight } = *sums.value;
+        let LossSum { loss: loss_sum, weight } = accumulator.value();
         if weight == 0.0 {
             return Ok(()); // Every row counts for nothing: there is no mean, and nothing to learn.
         }
         let loss = loss_sum / weight;
-        replace_gradients(model.parameters_mut(), &sums.gradient, T::from_f64(weight))?;
+        accumulator.replace_gradients(model.parameters_mut())?;
         // Its root is taken after the step, which does not wait for it.
         let squared_norm = squared_grad_norm(self.model.parameters());
         if !(loss.is_finite() && squared_norm.is_finite()) {

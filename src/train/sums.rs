@@ -11,7 +11,8 @@ use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::kernels::{self, Aligned, Apart, RowIndex, Team};
 use crate::loss::{Loss, LossSum};
-use crate::model::{Model, parameter_count};
+use crate::model::{Model, parameter_count, replace_gradients, replace_gradients_by_two};
+use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
 /// The multiplications from which a batch takes so long that threads are called on even where they come late.
@@ -55,11 +56,6 @@ impl<T: Scalar> Sums<T> {
         self.gradient.fill(T::zero());
         *self.value = LossSum::default();
     }
-
-    fn add(&mut self, other: &Sums<T>) {
-        kernels::add(&mut self.gradient, &other.gradient);
-        *self.value += *other.value;
-    }
 }
 
 /// Adds up the rows of one effective batch after another.
@@ -68,6 +64,8 @@ pub(crate) struct Accumulator<T> {
     total: Sums<T>,
     /// Whether nothing has been added to the total.
     empty: bool,
+    /// The shard of the last round whose gradient the total still lacks: it is added on the way to where it is needed.
+    lacking: Option<usize>,
     /// Those of the last rows that were added: divisions count in a step of 100 ns.
     cut: Shards,
     /// The sums of the shards of a round.
@@ -97,6 +95,7 @@ impl<T: Scalar> Accumulator<T> {
         Ok(Accumulator {
             total: Sums::zero(parameters),
             empty: true,
+            lacking: None,
             cut,
             shards: (0..in_a_round).map(|_| Sums::zero(parameters)).collect(),
             scratch: (0..threads).map(|_| scratch()).collect(),
@@ -120,6 +119,7 @@ impl<T: Scalar> Accumulator<T> {
     /// Starts an effective batch.
     pub(crate) fn begin(&mut self) {
         self.empty = true;
+        self.lacking = None;
     }
 
     /// Adds rows, in shards of their own. `ahead` are the rows that will be added next, as far as they are known.
@@ -128,6 +128,7 @@ impl<T: Scalar> Accumulator<T> {
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
     {
+        self.add_what_is_lacking();
         let parameters = self.total.gradient.len();
         if rows.len() != self.cut.rows {
             self.cut = Shards::new(rows.len(), parameters);
@@ -163,14 +164,25 @@ impl<T: Scalar> Accumulator<T> {
                 }
             });
             added += count;
-            for sums in &mut self.shards[..count] {
+            for (place, sums) in self.shards[..count].iter_mut().enumerate() {
                 if self.empty {
                     std::mem::swap(&mut self.total, sums);
                     self.empty = false;
+                    continue;
+                }
+                *self.total.value += *sums.value;
+                if added == cut.count && place + 1 == count {
+                    self.lacking = Some(place);
                 } else {
-                    self.total.add(sums);
+                    kernels::add(&mut self.total.gradient, &sums.gradient);
                 }
             }
+        }
+    }
+
+    fn add_what_is_lacking(&mut self) {
+        if let Some(place) = self.lacking.take() {
+            kernels::add(&mut self.total.gradient, &self.shards[place].gradient);
         }
     }
 
@@ -179,12 +191,27 @@ impl<T: Scalar> Accumulator<T> {
         threads > 1 && (work >= LARGE_WORK || (work >= PARALLEL_WORK && self.team.is_worth_calling()))
     }
 
-    /// Ends the effective batch.
+    /// What the effective batch adds up to.
     pub(crate) fn finish(&mut self) -> &Sums<T> {
         if self.empty {
             self.total.clear();
         }
+        self.add_what_is_lacking();
         &self.total
+    }
+
+    /// The sum of the effective batch's losses and weights.
+    pub(super) fn value(&self) -> LossSum {
+        if self.empty { LossSum::default() } else { *self.total.value }
+    }
+
+    /// Puts the mean gradient of the effective batch, whose weight is not 0, in place of that of the parameters.
+    pub(super) fn replace_gradients(&self, parameters: &mut [Parameter<T>]) -> Result<()> {
+        let (sum, weight) = (&self.total.gradient, T::from_f64(self.total.value.weight));
+        match self.lacking {
+            None => replace_gradients(parameters, sum, weight),
+            Some(place) => replace_gradients_by_two(parameters, [sum, &self.shards[place].gradient], weight),
+        }
     }
 
     /// The sum of losses and weights of rows, with nothing but the forward pass; the same bits on any number of threads.
