@@ -116,8 +116,7 @@ impl<T: Scalar> Parameter<T> {
     /// A parameter with an empty gradient, neither frozen nor exempt from weight decay.
     pub fn new<D: Dimension>(name: impl Into<String>, value: Array<T, D>) -> Self {
         // Row-major, so that values() and gradients() are slices in the order a reader expects.
-        let value = value.into_dyn().as_standard_layout().into_owned();
-        let shape = value.shape().to_vec();
+        let (shape, value) = (value.shape().to_vec(), value.as_standard_layout());
         let value = Aligned::from(value.as_slice().expect("it is row-major"));
         let gradient = Aligned::zeros(value.len());
         Parameter { name: name.into(), shape, value, gradient, book: Apart::default(), frozen: false, decays: true }
@@ -259,7 +258,7 @@ impl<T: Scalar> Parameter<T> {
     }
 
     /// The same, of the sum of two sums, which are added on the way.
-    pub(crate) fn replace_gradient_by_two(&mut self, sums: [&[T]; 2], divisor: T) -> Result<()> {
+    pub(crate) fn replace_gradient_of_sum(&mut self, sums: [&[T]; 2], divisor: T) -> Result<()> {
         sums.iter().try_for_each(|sum| self.check_length(sum))?;
         self.put_gradient(|gradient| kernels::quotient_of_sum(gradient, sums, divisor));
         Ok(())

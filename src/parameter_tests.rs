@@ -43,6 +43,20 @@ fn freezing_empties_the_ledger_so_that_a_thawed_parameter_starts_afresh() {
 }
 
 #[test]
+fn a_mean_of_two_sums_replaces_the_gradient_as_one_of_their_sum_does() {
+    let mut p = Parameter::new("w", array![1.0, 2.0]);
+    p.accumulate(&[7.0, 7.0]).unwrap();
+    p.replace_gradient_of_sum([&[1.0, 2.0], &[3.0, 6.0]], 2.0).unwrap();
+    assert_eq!((p.gradients(), p.ledger(), p.thrown_away()), (&[2.0, 4.0][..], Ledger::Pending { passes: 1 }, 1));
+    for sums in [[&[1.0][..], &[1.0, 2.0]], [&[1.0, 2.0], &[1.0]]] {
+        assert!(p.replace_gradient_of_sum(sums, 2.0).is_err());
+    }
+    p.set_frozen(true);
+    p.replace_gradient_of_sum([&[1.0, 2.0], &[3.0, 6.0]], 2.0).unwrap();
+    assert_eq!((p.gradients(), p.ledger()), (&[0.0, 0.0][..], Ledger::Empty));
+}
+
+#[test]
 fn a_gradient_of_the_wrong_length_is_refused() {
     let mut p = Parameter::new("w", array![1.0, 2.0]);
     assert!(p.accumulate(&[1.0]).unwrap_err().to_string().contains("\"w\""));

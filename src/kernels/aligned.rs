@@ -23,7 +23,9 @@ type Block = Apart<[u8; align_of::<Apart<()>>()]>;
 impl<T: Element> Aligned<T> {
     /// So many zeros.
     pub fn zeros(len: usize) -> Self {
-        let blocks = (len * size_of::<T>()).div_ceil(size_of::<Block>());
+        // More bytes than there are addresses would become few.
+        let bytes = len.checked_mul(size_of::<T>()).expect("numbers that memory can hold");
+        let blocks = bytes.div_ceil(size_of::<Block>());
         Aligned { blocks: vec![Apart([0; align_of::<Apart<()>>()]); blocks], len, numbers: PhantomData }
     }
 }
@@ -84,5 +86,11 @@ mod tests {
         }
         check::<f32>();
         check::<f64>();
+    }
+
+    #[test]
+    #[should_panic(expected = "numbers that memory can hold")]
+    fn more_than_there_are_addresses_are_refused() {
+        Aligned::<f64>::zeros(1 << 61);
     }
 }

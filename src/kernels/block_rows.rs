@@ -48,12 +48,12 @@ impl<T: Element> BlockRows<T> {
     /// The group of rows, so long, from a place in the block on. One that is not full has its last row more than once.
     #[inline(always)]
     pub fn group(&self, first: usize, width: usize, need: Need) -> GroupRows<T> {
-        let input = |r: usize| self.inputs[(first + r).min(self.count - 1)];
+        let at = |r: usize| (first + r).min(self.count - 1);
         GroupRows {
-            inputs: std::array::from_fn(input),
-            next: std::array::from_fn(|r| self.next[(first + r).min(self.count - 1)]),
+            inputs: std::array::from_fn(|r| self.inputs[at(r)]),
+            next: std::array::from_fn(|r| self.next[at(r)]),
             need,
-            then: std::array::from_fn(|r| input(GROUP + r)),
+            then: std::array::from_fn(|r| self.inputs[at(GROUP + r)]),
             width,
         }
     }

@@ -97,17 +97,17 @@ pub(super) struct GroupRows<T> {
 }
 
 /// Half of a group.
-pub(super) const HALF: usize = GROUP / 2;
+const HALF: usize = GROUP / 2;
 
 /// The outputs whose products with half of a group have room in the registers of a processor that has 32.
 const WIDE: usize = 10;
 
-/// The bytes of so many rows of the weight for which it pays to take them together: with more they are read from the next
-/// cache, for half of a group as often as for a whole one; with fewer, a whole group has room beside them in the nearest.
+/// The bytes of so many rows of the weight for which it pays to take them together. More come from the next cache, which two
+/// halves of a group ask for them twice; beside fewer a whole group has room in the nearest cache.
 const WIDE_BYTES: RangeInclusive<usize> = 28 << 10..=42 << 10;
 
-/// Whether rows of this width are faster [`WIDE`] outputs at a time. A half of a group needs the weight twice as often: it
-/// must not lie across cache lines.
+/// Whether rows of this width are faster [`WIDE`] outputs at a time. A half of a group reads the weight twice as often, so its
+/// rows must not lie across cache lines: they do not, if the first begins one, as a parameter's does.
 #[inline(always)]
 fn is_wide_faster<V: Lanes>(width: usize) -> bool {
     let row_bytes = width * size_of::<V::Element>();
@@ -207,6 +207,7 @@ unsafe fn wide_tile<V: Lanes, const FETCH: usize>(
     weight: *const V::Element,
     width: usize,
 ) -> [[V::Element; GROUP]; WIDE] {
+    const { assert!(HALF == 2 && WIDE.is_multiple_of(2)) };
     let mut totals = [[V::Element::zero(); GROUP]; WIDE];
     for (half, fetch) in fetch.iter().enumerate() {
         let place = half * HALF;
@@ -353,8 +354,14 @@ mod tests {
         }
     }
 
-    /// Widths at which a processor takes many outputs together, single and double numbers.
-    const WIDE_WIDTHS: [usize; 2] = [736, 368];
+    /// Widths at which a processor of 32 registers takes many outputs together: of single and of double numbers.
+    const WIDE_WIDTHS: [usize; 2] = [784, 392];
+
+    const _: () = {
+        let row_bytes = WIDE_WIDTHS[0] * size_of::<f32>();
+        assert!(row_bytes == WIDE_WIDTHS[1] * size_of::<f64>() && row_bytes.is_multiple_of(LINE));
+        assert!(*WIDE_BYTES.start() <= WIDE * row_bytes && WIDE * row_bytes <= *WIDE_BYTES.end());
+    };
 
     #[test]
     fn a_row_and_an_output_have_the_same_bits_in_any_company() {

@@ -91,8 +91,8 @@ pub trait Lanes: Copy {
     /// The sum of all lanes, always added in the same order.
     fn sum(self) -> Self::Element;
 
-    /// The sum of all lanes of each vector, always added in the same order, whatever the other vectors hold. The order may
-    /// be another than that of [`sum`](Lanes::sum).
+    /// The sum of all lanes of each vector, always added in the same order, whatever the other vectors hold and
+    /// whichever place it has. The order may be another than that of [`sum`](Lanes::sum).
     fn sums(vectors: [Self; GROUP]) -> [Self::Element; GROUP];
 
     /// The largest lane.

@@ -154,7 +154,7 @@ mod tests {
             check::<f64>(600, 16, 3, true, 1e-11);
             check::<f32>(200, 1500, 10, true, 2e-3);
             check::<f32>(140, 784, 10, true, 2e-3);
-            check::<f64>(70, 400, 20, true, 1e-11);
+            check::<f64>(70, 392, 20, true, 1e-11);
             check::<f64>(70, 3000, 3, true, 1e-11);
         });
     }

@@ -56,4 +56,5 @@ pub use softmax::{log_sum_exp, sigmoid, softmax, softplus};
 pub use softmax_loss::softmax_cross_entropy;
 pub use team::Team;
 pub use update::{SgdUpdate, clamp, sgd_update};
-pub use vector::{add, add_scaled, divide, dot, quotient, quotient_of_sum, scale, sum_of_squared_sums, sum_of_squares};
+pub(crate) use vector::quotient_of_sum;
+pub use vector::{add, add_scaled, divide, dot, quotient, scale, sum_of_squared_sums, sum_of_squares};

@@ -17,6 +17,7 @@ pub(super) const ROOM: usize = 1024;
 pub(super) const FEWEST_ROWS: usize = 16;
 
 /// Room for a piece, which means nothing between two of them: to clear it takes as long as some rows do.
+// Aligned as a cache line is, and so are all its arrays, of which each is some lines long.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct PieceRoom<T> {

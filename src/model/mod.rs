@@ -149,12 +149,12 @@ pub fn replace_gradients<T: Scalar>(parameters: &mut [Parameter<T>], sum: &[T], 
 }
 
 /// The same, of the sum of two sums, which are added on the way.
-pub(crate) fn replace_gradients_by_two<T: Scalar>(
+pub(crate) fn replace_gradients_of_sum<T: Scalar>(
     parameters: &mut [Parameter<T>],
     sums: [&[T]; 2],
     divisor: T,
 ) -> Result<()> {
-    each_part(parameters, sums, |parameter, own| parameter.replace_gradient_by_two(own, divisor))
+    each_part(parameters, sums, |parameter, own| parameter.replace_gradient_of_sum(own, divisor))
 }
 
 /// Gives each parameter its part of gradients of all.

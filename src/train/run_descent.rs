@@ -81,6 +81,7 @@ where
         let Some(pass) = Samples::of(data).one_output(self.loss, self.rows) else { return Ok(Pause::End(None)) };
         let (lr, may_stop) = (self.base_lr, stopping.may_stop());
         if self.epoch < self.config.epochs {
+            self.accumulator.begin();
             self.sum(&pass);
         }
         while self.epoch < self.config.epochs {

@@ -12,10 +12,9 @@ pub(super) const MOST_SHARDS: usize = 64;
 /// The multiplications of a batch below which threads cost more than they bring.
 pub(super) const PARALLEL_WORK: usize = 6_000;
 
-/// What the first shard has more than the others, whose threads start on them later: so many rows, and as many as make so
-/// many multiplications, but never more than a fourth of a shard.
-const HEAD_START_ROWS: usize = 3;
-const HEAD_START_WORK: usize = 1_000;
+/// What the first shard has more than the others, whose threads start on them later: as many rows as make so many
+/// multiplications, but never more than a fourth of a shard.
+const HEAD_START_WORK: usize = 1_300;
 
 /// The shards of an effective batch: a function of its rows and the model's parameters alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +39,7 @@ impl Shards {
             // An even number, so that they have as many each.
             count => count / 2 * 2,
         };
-        let wanted = if count == 1 { 0 } else { HEAD_START_ROWS + HEAD_START_WORK / parameters };
+        let wanted = if count == 1 { 0 } else { HEAD_START_WORK / parameters };
         let head_start = wanted.min(rows / count / 4);
         let others = rows - head_start;
         Shards { rows, count, each: others / count, head_start, longer: others % count }
@@ -87,7 +86,8 @@ mod tests {
             shards.start(1)
         };
         assert_eq!(of_two(256, 101), 134);
-        assert_eq!(of_two(128, 7_850), 66);
+        // A row would be more than that, and of a block of its own.
+        assert_eq!(of_two(128, 7_850), 64);
         assert_eq!(Shards::new(256, 2).count, 1);
     }
 }

@@ -11,7 +11,7 @@ use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::kernels::{self, Aligned, Apart, RowIndex, Team};
 use crate::loss::{Loss, LossSum};
-use crate::model::{Model, parameter_count, replace_gradients, replace_gradients_by_two};
+use crate::model::{Model, parameter_count, replace_gradients, replace_gradients_of_sum};
 use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
@@ -111,6 +111,7 @@ impl<T: Scalar> Accumulator<T> {
     /// An effective batch of one pass, over rows that [are one shard](Accumulator::is_one_shard).
     #[inline(always)]
     pub(super) fn sum_one_shard(&mut self, pass: &OneOutput<'_, T>, layer: [&[T]; 2]) {
+        debug_assert!(self.lacking.is_none(), "a batch was begun");
         let Sums { gradient, value } = &mut self.total;
         **value = pass.sum(layer, gradient);
         self.empty = false;
@@ -210,7 +211,7 @@ impl<T: Scalar> Accumulator<T> {
         let (sum, weight) = (&self.total.gradient, T::from_f64(self.total.value.weight));
         match self.lacking {
             None => replace_gradients(parameters, sum, weight),
-            Some(place) => replace_gradients_by_two(parameters, [sum, &self.shards[place].gradient], weight),
+            Some(place) => replace_gradients_of_sum(parameters, [sum, &self.shards[place].gradient], weight),
         }
     }
 

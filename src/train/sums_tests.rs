@@ -28,12 +28,27 @@ fn sums_in_rounds(data: &Dataset<f64>, threads: usize, room: usize) -> Sums<f64>
     let rows = data.rows() as u32;
     let order: Vec<u32> = (0..3).flat_map(|start| (start..rows).step_by(3)).collect();
     let problem = Problem { model: &model, loss: &CrossEntropy::new(), samples: &Samples::of(data) };
-    // What an earlier batch leaves behind must not show.
-    accumulator.begin();
-    accumulator.add(&problem, RowIndex::list(&order[..1]), RowIndex::NONE);
+    // What an earlier batch leaves behind must not show, neither in an empty one nor in the next.
     accumulator.begin();
     accumulator.add(&problem, RowIndex::list(&order), RowIndex::NONE);
+    accumulator.begin();
+    assert_eq!(accumulator.value(), LossSum::default());
+    assert!(accumulator.finish().gradient.iter().all(|g| *g == 0.0));
+    accumulator.begin();
+    accumulator.add(&problem, RowIndex::list(&order), RowIndex::NONE);
+    assert_parameters_get_the_mean(&mut accumulator);
     accumulator.finish().clone()
+}
+
+/// Whether parameters get to the last bit what the sums are over their weight, however many shards were added before.
+fn assert_parameters_get_the_mean(accumulator: &mut Accumulator<f64>) {
+    let mut parameters = [Parameter::new("all", Array2::zeros((1, accumulator.total.gradient.len())))];
+    accumulator.replace_gradients(&mut parameters).unwrap();
+    let value = accumulator.value();
+    let sums = accumulator.finish();
+    assert_eq!(value, *sums.value);
+    let mean: Vec<f64> = sums.gradient.iter().map(|g| g / value.weight).collect();
+    assert_eq!(parameters[0].gradients(), mean);
 }
 
 fn assert_same_bits(a: &Sums<f64>, b: &Sums<f64>, what: &str) {
@@ -107,6 +122,7 @@ fn rows_may_come_in_pieces_of_different_data() {
                 let problem = Problem { model: &model, loss: &loss, samples: &Samples::of(part) };
                 accumulator.add(&problem, RowIndex::range(0, part.rows()), RowIndex::NONE);
             }
+            assert_parameters_get_the_mean(&mut accumulator);
             accumulator.finish().clone()
         };
         let (a, b, both) = (of(2, &[&first]), of(2, &[&second]), of(2, &[&first, &second]));
