@@ -264,8 +264,26 @@ impl<T: Scalar> Parameter<T> {
         Ok(())
     }
 
+    /// The same, with what is done to write it over.
+    pub(crate) fn replace_gradient_by(&mut self, write: impl FnOnce(&mut [T])) {
+        self.put_gradient(|gradient| write(gradient));
+    }
+
+    /// The same with a gradient that is made already: the one that was there goes where it came from.
+    pub(crate) fn exchange_gradient(&mut self, gradient: &mut Aligned<T>) -> Result<()> {
+        self.check_length(gradient)?;
+        self.put_gradient(|own| std::mem::swap(own, gradient));
+        Ok(())
+    }
+
+    /// Takes other values, as many; those that were there go where these came from.
+    pub(crate) fn exchange_values(&mut self, values: &mut Aligned<T>) {
+        assert_eq!(self.value.len(), values.len(), "values of parameter \"{}\"", self.name);
+        std::mem::swap(&mut self.value, values);
+    }
+
     #[inline(always)]
-    fn put_gradient(&mut self, write: impl FnOnce(&mut [T])) {
+    fn put_gradient(&mut self, write: impl FnOnce(&mut Aligned<T>)) {
         if !self.frozen {
             write(&mut self.gradient);
             self.book.thrown_away += self.book.ledger.unstepped_passes();

@@ -1,99 +1,21 @@
 //! Plain descent on few rows, which the trainer takes a short way, is the same to the bit as by an optimizer that does not
 //! say its steps are plain: what is told, what is left, and what is refused.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+#[path = "common/plain.rs"]
+mod plain;
+
+use std::sync::atomic::AtomicBool;
 
 use gradus::data::{InMemory, Pass, RowSource, Visitor};
-use gradus::train::{
-    BatchSize, EpochEvent, NonFinite, Observer, Optimality, Plateau, RunEnd, RunWarning, StepEvent, TrainConfig,
-    Trainer,
-};
+use gradus::train::{BatchSize, NonFinite, Optimality, Plateau, TrainConfig, Trainer};
 use gradus::{
-    BinaryCrossEntropy, Clip, Dataset, Error, Huber, Linear, Loss, Model, Momentum, Mse, Optimizer, Parameter, Result,
-    Scalar, Schedule, Sgd, SgdConfig,
+    BinaryCrossEntropy, Clip, Dataset, Huber, Linear, Loss, Model, Momentum, Mse, Optimizer, Result, Scalar, Schedule,
+    SgdConfig,
 };
 use ndarray::Array2;
+use plain::{Account, Teller, Told};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-
-/// SGD that says its steps are plain, or keeps it to itself, and counts those it was asked for as such.
-struct Teller<T> {
-    sgd: Sgd<T>,
-    tells: bool,
-    plain_steps: u64,
-}
-
-impl<T: Scalar> Optimizer<T> for Teller<T> {
-    fn step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64> {
-        self.sgd.step(parameters)
-    }
-
-    fn is_plain(&self, parameters: &[Parameter<T>]) -> bool {
-        self.tells && self.sgd.is_plain(parameters)
-    }
-
-    fn plain_step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64> {
-        self.plain_steps += 1;
-        self.sgd.plain_step(parameters)
-    }
-
-    fn lr(&self) -> f64 {
-        self.sgd.lr()
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.sgd.set_lr(lr);
-    }
-
-    fn penalty(&self, parameters: &[Parameter<T>]) -> f64 {
-        self.sgd.penalty(parameters)
-    }
-
-    fn maximizes(&self) -> bool {
-        self.sgd.maximizes()
-    }
-
-    fn momentum(&self) -> Momentum {
-        self.sgd.momentum()
-    }
-
-    fn steps(&self) -> u64 {
-        self.sgd.steps()
-    }
-}
-
-/// What an observer is told, word by word, and when it has had enough.
-struct Told<'a> {
-    words: Vec<String>,
-    /// Refuses to hear of this step.
-    refused: u64,
-    /// Sets the flag in this step.
-    interrupted: u64,
-    flag: &'a AtomicBool,
-}
-
-impl Observer for Told<'_> {
-    fn step(&mut self, event: &StepEvent) -> Result<()> {
-        self.words.push(format!("{event:?}"));
-        self.flag.fetch_or(event.step == self.interrupted, Ordering::Relaxed);
-        if event.step == self.refused { Err(Error::setting("observer", "it is full")) } else { Ok(()) }
-    }
-
-    fn epoch(&mut self, event: &EpochEvent) -> Result<()> {
-        self.words.push(format!("{event:?}"));
-        Ok(())
-    }
-
-    fn warning(&mut self, warning: &RunWarning) -> Result<()> {
-        self.words.push(format!("{warning:?}"));
-        Ok(())
-    }
-
-    fn end(&mut self, end: &RunEnd) -> Result<()> {
-        self.words.push(format!("{:?}", RunEnd { seconds: 0.0, ..*end }));
-        Ok(())
-    }
-}
 
 /// Rows in memory that do not say so.
 struct Elsewhere<'a, T>(InMemory<'a, T>);
@@ -138,9 +60,9 @@ impl<'a, T: Scalar> Case<'a, T> {
     /// All that the run tells and leaves, and how many of its steps went the short way.
     fn run(&self, tells: bool) -> (Vec<String>, u64) {
         let flag = AtomicBool::new(false);
-        let mut told = Told { words: Vec::new(), refused: self.refused, interrupted: self.interrupted, flag: &flag };
+        let mut told = Told { refused: self.refused, interrupted: self.interrupted, ..Told::new(&flag) };
         let mut model = self.model.clone();
-        let mut teller = Teller { sgd: self.sgd.build().unwrap(), tells, plain_steps: 0 };
+        let mut teller = Teller::new(self.sgd, tells);
         let mut trainer = Trainer::new(self.config.clone()).unwrap().observer(&mut told).interrupt(&flag);
         if self.validated {
             trainer = trainer.validation(self.data);
@@ -150,15 +72,7 @@ impl<'a, T: Scalar> Case<'a, T> {
             true => trainer.fit_source(&mut model, self.loss, &mut teller, &mut rows),
             false => trainer.fit_source(&mut model, self.loss, &mut teller, &mut Elsewhere(rows)),
         };
-        let mut words = told.words;
-        words.push(match report {
-            Ok(report) => format!("{:?}", gradus::train::Report { seconds: 0.0, ..report }),
-            Err(error) => error.to_string(),
-        });
-        words.extend(model.parameters().iter().map(|parameter| format!("{parameter:?}")));
-        words.push(format!("{} steps", teller.steps()));
-        words.push(format!("{} passes thrown away", teller.sgd.unstepped_passes()));
-        (words, teller.plain_steps)
+        (told.outcome(report, model.parameters(), &teller), teller.plain_steps)
     }
 
     /// Both ways say the same; and how many steps went the short one.
@@ -335,31 +249,6 @@ fn at_random<T: Scalar>(seed: u64) {
 fn numbers_of_all_sizes_go_both_ways_to_the_same_end() {
     at_random::<f64>(1);
     at_random::<f32>(2);
-}
-
-/// SGD that is plain by its own account and nothing else, and refuses its seventh step.
-struct Account(Sgd<f64>);
-
-impl Optimizer<f64> for Account {
-    fn step(&mut self, parameters: &mut [Parameter<f64>]) -> Result<u64> {
-        if self.0.steps() == 6 { Err(Error::setting("budget", "it is spent")) } else { self.0.step(parameters) }
-    }
-
-    fn is_plain(&self, _parameters: &[Parameter<f64>]) -> bool {
-        true
-    }
-
-    fn lr(&self) -> f64 {
-        self.0.lr()
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.0.set_lr(lr);
-    }
-
-    fn steps(&self) -> u64 {
-        self.0.steps()
-    }
 }
 
 #[test]

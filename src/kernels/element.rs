@@ -21,7 +21,7 @@ use super::loss_sum::LossSum;
 use super::output_loss::SumOutputLoss;
 use super::softmax_loss::SoftmaxCrossEntropy;
 use super::update::SgdStep;
-use super::vector::{Add, AddScaled, Dot, Quotient, QuotientOfSum};
+use super::vector::{Add, AddScaled, Dot, PutScaledSum, Quotient, QuotientOfSum};
 
 /// Declares the kernels: a method for each, which runs it with the instructions in use.
 ///
@@ -61,6 +61,7 @@ kernels! {
     run_dot: Dot -> Self;
     run_add: Add -> ();
     run_add_scaled: AddScaled -> ();
+    run_put_scaled_sum: PutScaledSum -> ();
     run_quotient: Quotient -> ();
     run_quotient_of_sum: QuotientOfSum -> ();
     run_sgd: SgdStep -> ();

@@ -34,6 +34,7 @@ mod sums_x86;
 mod team;
 #[cfg(test)]
 pub(crate) mod test_levels;
+mod trust;
 mod update;
 mod vector;
 
@@ -56,5 +57,5 @@ pub use softmax::{log_sum_exp, sigmoid, softmax, softplus};
 pub use softmax_loss::softmax_cross_entropy;
 pub use team::Team;
 pub use update::{SgdUpdate, clamp, sgd_update};
-pub(crate) use vector::quotient_of_sum;
+pub(crate) use vector::{SQUARES, put_scaled_sum, quotient_of_sum};
 pub use vector::{add, add_scaled, divide, dot, quotient, scale, sum_of_squared_sums, sum_of_squares};

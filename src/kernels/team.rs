@@ -12,16 +12,13 @@ use std::thread::{self, JoinHandle};
 
 use super::apart::Apart;
 use super::processor::{NOWHERE, leave, processor};
+use super::trust::Trust;
 
 /// Looks at a flag between which a thread pauses, before it lets others run.
 const SPINS: usize = 2_000;
 
 /// Turns it lets others have, before it goes to sleep.
 const YIELDS: usize = 20;
-
-/// Small pieces that the caller does alone after a helper was late: at first, and at most.
-const FEWEST_ALONE: usize = 4;
-const MOST_ALONE: usize = 1 << 16;
 
 /// A team of threads, the caller's among them.
 #[derive(Debug)]
@@ -31,40 +28,8 @@ pub struct Team {
     trust: Trust,
     /// Whether the piece to come is a small one.
     brief: bool,
-    /// The pieces so far.
+    /// The pieces so far, those that the caller did alone among them.
     pieces: u64,
-}
-
-/// Whether helpers come in time for small pieces, as far as experience goes.
-#[derive(Debug)]
-struct Trust {
-    /// Small pieces that the caller does alone before it calls on the helpers again.
-    alone: usize,
-    /// How many those will be the next time a helper is late.
-    next_alone: usize,
-}
-
-impl Trust {
-    const NEW: Trust = Trust { alone: 0, next_alone: FEWEST_ALONE };
-
-    /// Whether the next small piece is one to call on the helpers for.
-    fn calls(&mut self) -> bool {
-        self.alone = self.alone.saturating_sub(1);
-        self.alone == 0
-    }
-
-    /// Takes note of how a small piece went: whether a helper was late, and whether one had to be woken.
-    fn learn(&mut self, late: bool, woken: bool) {
-        // One that had to be woken has an excuse, and is awake for the next piece: were it left alone for longer than it
-        // stays awake, it would be late again, and so for ever.
-        if late && !woken {
-            self.alone = self.next_alone;
-            self.next_alone = (self.next_alone * 2).min(MOST_ALONE);
-        } else if !late {
-            // Trust comes back slowly.
-            self.next_alone = FEWEST_ALONE.max(self.next_alone - 1);
-        }
-    }
 }
 
 /// A piece of work: called with the number of the thread's share.
@@ -75,9 +40,13 @@ struct Shared {
     call: Call,
     /// The number of the last piece that each helper has done.
     done: Vec<Apart<AtomicU64>>,
+    /// The number of the last piece of which each thread, the caller the first, has come to the middle.
+    halfway: Vec<Apart<AtomicU64>>,
     asleep: Vec<AtomicBool>,
     /// The processor on which the caller waits for a helper that is late; `NOWHERE` else.
     crowded: AtomicI32,
+    /// Whether the caller has waited for this piece longer than it would for a helper on a processor of its own.
+    late: AtomicBool,
     panicked: AtomicBool,
     over: AtomicBool,
 }
@@ -110,8 +79,10 @@ impl Team {
         let shared = Arc::new(Shared {
             call: Call { piece: AtomicU64::new(0), work: UnsafeCell::new(None) },
             done: (0..helpers).map(|_| Apart::default()).collect(),
+            halfway: (0..=helpers).map(|_| Apart::default()).collect(),
             asleep: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
             crowded: AtomicI32::new(NOWHERE),
+            late: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
@@ -161,6 +132,52 @@ impl Team {
         });
     }
 
+    /// [`share`](Team::share), and when all pieces are done, a second half: `then` gets each state again, all pieces, and a
+    /// share of neighbouring `results` from both slices, which are of one length. They are cut at multiples of `block`; the
+    /// number is that of the share's first.
+    ///
+    /// # Panics
+    /// As `share`, if `then` does, the results are not of one length, or `block` is 0.
+    pub fn share_then<S: Send, P: Send + Sync, R: Send>(
+        &mut self,
+        states: &mut [S],
+        pieces: &mut [P],
+        work: &(impl Fn(&mut S, usize, &mut [P]) + Sync),
+        results: [&mut [R]; 2],
+        block: usize,
+        then: &(impl Fn(&mut S, &[P], usize, [&mut [R]; 2]) + Sync),
+    ) {
+        let (threads, count, length) = (states.len(), pieces.len(), results[0].len());
+        assert!((1..=self.threads()).contains(&threads), "{threads} states for {} threads", self.threads());
+        assert!(length == results[1].len() && block > 0, "results of one length, cut at blocks");
+        let (states, pieces) = (Parts(states.as_mut_ptr()), Parts(pieces.as_mut_ptr()));
+        let results = results.map(|results| Parts(results.as_mut_ptr()));
+        // The number that `run` counts this piece by.
+        let (shared, number) = (Arc::clone(&self.shared), self.pieces + 1);
+        self.run(threads, &move |thread| {
+            let share = |count: usize| [thread, thread + 1].map(|thread| (thread * count).div_ceil(threads));
+            let [from, to] = share(count);
+            {
+                let _arrival = Arrival { at: &shared.halfway[thread], piece: number };
+                // SAFETY: as in `share`. They are used no longer when this thread has arrived: what was bound before them is
+                // dropped after them.
+                let (state, pieces) =
+                    unsafe { (&mut *states.at(thread), slice::from_raw_parts_mut(pieces.at(from), to - from)) };
+                work(state, from, pieces);
+            }
+            shared.wait_for(&shared.halfway[..threads], number, thread == 0);
+            let [from, to] = share(length.div_ceil(block)).map(|place| (place * block).min(length));
+            // SAFETY: the state is this thread's, and so are the results of its share, which is within the slices. All have
+            // arrived: nobody changes a piece.
+            let (state, pieces, results) = unsafe {
+                let part = |results: &Parts<R>| slice::from_raw_parts_mut(results.at(from), to - from);
+                let results = [part(&results[0]), part(&results[1])];
+                (&mut *states.at(thread), slice::from_raw_parts(pieces.at(0), count), results)
+            };
+            then(state, pieces, from, results);
+        });
+    }
+
     /// Calls `work` once on each of `threads` threads, at most all, with numbers from 0 on, and returns when all are done.
     /// The caller takes number 0.
     ///
@@ -169,6 +186,7 @@ impl Team {
     pub fn run(&mut self, threads: usize, work: &Work<'_>) {
         assert!(threads > 0, "the caller takes a share");
         let brief = std::mem::take(&mut self.brief);
+        self.pieces += 1;
         let called = threads.min(self.threads()) - 1;
         if called == 0 {
             return work(0);
@@ -176,13 +194,14 @@ impl Team {
         // SAFETY: helpers use it until they say that they have done it, and this function, by `Finish`, does not end before.
         let forever = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
         let shared = &*self.shared;
-        // Written to only where need be: the helpers read the line that this is on.
-        if shared.panicked.load(Ordering::Relaxed) {
-            shared.panicked.store(false, Ordering::Relaxed);
+        // Written to only where need be: the helpers read the line that these are on.
+        for told in [&shared.panicked, &shared.late] {
+            if told.load(Ordering::Relaxed) {
+                told.store(false, Ordering::Relaxed);
+            }
         }
         // SAFETY: an earlier call ended only when every helper that it had called was done, and the others do not read it.
         unsafe { *shared.call.work.get() = Some(forever) };
-        self.pieces += 1;
         // Sequentially consistent, as is a helper's going to sleep: one of the two sees what the other did.
         shared.call.piece.store(Piece { number: self.pieces, called }.pack(), Ordering::SeqCst);
         let mut woken = false;
@@ -192,13 +211,12 @@ impl Team {
                 woken = true;
             }
         }
-        let mut late = false;
         {
-            let _finish = Finish { shared, piece: self.pieces, called, late: &mut late };
+            let _finish = Finish { shared, piece: self.pieces, called };
             work(0);
         }
         if brief {
-            self.trust.learn(late, woken);
+            self.trust.learn(shared.late.load(Ordering::Relaxed), woken);
         }
         if shared.panicked.load(Ordering::Relaxed) {
             panic!("a thread of the team panicked");
@@ -242,33 +260,28 @@ impl Piece {
     }
 }
 
-/// Waits for the helpers that were called, also when the caller's own share panics. Notes whether that took longer than a
-/// helper on a processor of its own would.
+/// Waits for the helpers that were called, also when the caller's own share panics.
 struct Finish<'a> {
     shared: &'a Shared,
     piece: u64,
     called: usize,
-    late: &'a mut bool,
 }
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
-        let Finish { shared, piece, called, .. } = *self;
-        let mut looks = 0;
-        for done in &shared.done[..called] {
-            while done.0.load(Ordering::Acquire) != piece {
-                // Before the first turn is given to others: the helper may take it, here, and be done by the end of it.
-                if looks + 1 == SPINS {
-                    shared.crowded.store(processor(), Ordering::Relaxed);
-                }
-                pause(&mut looks);
-            }
-        }
-        if looks >= SPINS {
-            // The helper that was late has seen it by the next piece, or was late for another reason.
-            shared.crowded.store(NOWHERE, Ordering::Relaxed);
-        }
-        *self.late = looks >= SPINS;
+        self.shared.wait_for(&self.shared.done[..self.called], self.piece, true);
+    }
+}
+
+/// Says that a thread has come so far, also when its share panics: the others do not wait for ever.
+struct Arrival<'a> {
+    at: &'a Apart<AtomicU64>,
+    piece: u64,
+}
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        self.at.store(self.piece, Ordering::Release);
     }
 }
 
@@ -279,6 +292,26 @@ fn pause(looks: &mut usize) {
 }
 
 impl Shared {
+    /// Waits for threads to have come so far with a piece. The caller notes whether that took longer than a helper on a
+    /// processor of its own would.
+    fn wait_for(&self, threads: &[Apart<AtomicU64>], piece: u64, is_caller: bool) {
+        let mut looks = 0;
+        for thread in threads {
+            while thread.load(Ordering::Acquire) != piece {
+                // Before the first turn is given to others: the helper may take it, here, and be done by the end of it.
+                if looks + 1 == SPINS && is_caller {
+                    self.crowded.store(processor(), Ordering::Relaxed);
+                }
+                pause(&mut looks);
+            }
+        }
+        if looks >= SPINS && is_caller {
+            // The helper that was late has seen it by the next piece, or was late for another reason.
+            self.crowded.store(NOWHERE, Ordering::Relaxed);
+            self.late.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// A helper's life.
     fn help(&self, helper: usize) {
         let mut seen = 0;
@@ -300,7 +333,7 @@ impl Shared {
                 // Dropping it might panic again.
                 std::mem::forget(payload);
             }
-            self.done[helper].0.store(piece.number, Ordering::Release);
+            self.done[helper].store(piece.number, Ordering::Release);
         }
     }
 

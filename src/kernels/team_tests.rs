@@ -39,6 +39,90 @@ fn every_piece_is_shared_out_once_with_a_state_of_its_own() {
 }
 
 #[test]
+fn results_are_shared_out_once_in_blocks_after_all_pieces() {
+    let mut team = Team::new(3).unwrap();
+    for (threads, count, length, block) in [(1, 2, 5, 2), (2, 3, 0, 4), (2, 2, 4, 4), (3, 3, 25, 4), (3, 1, 64, 8)] {
+        for _ in 0..100 {
+            let (mut states, mut pieces) = (vec![Vec::new(); threads], vec![0; count]);
+            let (mut places, mut sums) = (vec![0; length], vec![0; length]);
+            team.share_then(
+                &mut states,
+                &mut pieces,
+                &|_, first, pieces| pieces.iter_mut().enumerate().for_each(|(i, piece)| *piece = first + i + 1),
+                [&mut places, &mut sums],
+                block,
+                &|state, pieces, first, [places, sums]| {
+                    state.push((first, places.len()));
+                    places.iter_mut().enumerate().for_each(|(i, place)| *place += first + i);
+                    sums.fill(pieces.iter().sum());
+                },
+            );
+            assert_eq!(places, (0..length).collect::<Vec<_>>());
+            assert!(sums.iter().all(|sum| *sum == count * (count + 1) / 2), "{sums:?}");
+            let shares: Vec<(usize, usize)> = states.into_iter().flatten().collect();
+            assert_eq!(shares.len(), threads);
+            assert!(shares.iter().all(|(first, _)| *first == length || first.is_multiple_of(block)), "{shares:?}");
+        }
+    }
+}
+
+/// Also after a piece that the caller did alone.
+#[test]
+fn nobody_goes_on_before_the_slowest_is_halfway() {
+    let mut team = Team::new(2).unwrap();
+    for round in 0..20 {
+        for threads in [1, 2] {
+            let (mut a, mut b) = ([0; 2], [0; 2]);
+            team.share_then(
+                &mut [(), ()][..threads],
+                &mut [0; 2],
+                &|_, first, pieces| {
+                    // Each is the slowest in turn.
+                    if first == round % 2 {
+                        thread::sleep(std::time::Duration::from_millis(1));
+                    }
+                    pieces.fill(7);
+                },
+                [&mut a, &mut b],
+                1,
+                &|_, pieces, _, [a, _]| a.fill(pieces.iter().sum()),
+            );
+            assert_eq!(a, [14; 2], "{threads} threads");
+        }
+    }
+}
+
+#[test]
+fn a_panic_in_either_half_reaches_the_caller_and_the_team_goes_on() {
+    let mut team = Team::new(3).unwrap();
+    let mut share = |bad_piece, bad_result| {
+        let (mut sums, mut other) = ([0; 3], [0; 3]);
+        catch_unwind(AssertUnwindSafe(|| {
+            team.share_then(
+                &mut [(); 3],
+                &mut [(); 3],
+                &|_, first, _| assert_ne!(first, bad_piece),
+                [&mut sums, &mut other],
+                1,
+                &|_, _, first, _| assert_ne!(first, bad_result),
+            );
+        }))
+        .is_err()
+    };
+    for bad in 0..3 {
+        assert!(share(bad, 3) && share(3, bad), "share {bad}");
+        assert!(!share(3, 3));
+    }
+}
+
+#[test]
+#[should_panic(expected = "results of one length")]
+fn results_of_several_lengths_are_refused() {
+    let mut team = Team::new(1).unwrap();
+    team.share_then(&mut [()], &mut [()], &|_, _, _| (), [&mut [0; 2][..], &mut [0; 3]], 1, &|_, _, _, _| ());
+}
+
+#[test]
 fn only_those_who_are_called_come() {
     let mut team = Team::new(4).unwrap();
     let counts: Vec<AtomicUsize> = (0..4).map(|_| AtomicUsize::new(0)).collect();
@@ -52,30 +136,6 @@ fn only_those_who_are_called_come() {
 }
 
 #[test]
-fn small_pieces_are_done_alone_for_a_time_when_a_helper_was_late() {
-    let mut trust = Trust::NEW;
-    let alone = |trust: &mut Trust| (0..).take_while(|_| !trust.calls()).count() + 1;
-    assert!(trust.calls());
-    trust.learn(true, false);
-    assert_eq!(alone(&mut trust), FEWEST_ALONE);
-    trust.learn(true, false);
-    assert_eq!(alone(&mut trust), 2 * FEWEST_ALONE);
-    // Had it been asleep, it is called on at once, and it has neither lost nor won trust.
-    trust.learn(true, true);
-    assert!(trust.calls());
-    trust.learn(true, false);
-    assert_eq!(alone(&mut trust), 4 * FEWEST_ALONE);
-    for _ in 0..8 * FEWEST_ALONE {
-        trust.learn(false, false);
-    }
-    assert_eq!(trust.next_alone, FEWEST_ALONE);
-    for _ in 0..40 {
-        trust.learn(true, false);
-    }
-    assert_eq!(trust.alone, MOST_ALONE);
-}
-
-#[test]
 fn a_team_leaves_a_helper_alone_that_was_awake_and_late() {
     let late = |share| thread::sleep(std::time::Duration::from_millis(if share == 1 { 5 } else { 0 }));
     let mut team = Team::new(2).unwrap();
@@ -84,7 +144,7 @@ fn a_team_leaves_a_helper_alone_that_was_awake_and_late() {
         team.run(2, &|_| ());
         while !team.is_worth_calling() {}
         team.run(2, &late);
-        team.trust.alone > 0
+        !team.is_worth_calling()
     });
     assert!(learned && !team.is_worth_calling());
 }

@@ -80,9 +80,18 @@ pub(super) fn sum_lanes<V: Lanes>(a: &[V::Element]) -> V::Element {
     a.add(b).add(c.add(d)).sum()
 }
 
-/// `sum a[i]^2`.
+/// Elements whose squares are added up before those of others.
+pub(crate) const SQUARES: usize = 1024;
+
+/// `sum a[i]^2`, of each [`SQUARES`] elements first: threads may take them apart and come to the same bits.
 pub fn sum_of_squares<T: Element>(a: &[T]) -> T {
-    dot(a, a)
+    if a.len() <= SQUARES { dot(a, a) } else { sum_of_many_squares(a) }
+}
+
+// A function of its own: the short way is in line.
+#[inline(never)]
+fn sum_of_many_squares<T: Element>(a: &[T]) -> T {
+    a.chunks(SQUARES).map(|a| dot(a, a)).sum()
 }
 
 /// `sum (a[i] + alpha * b[i])^2`. Both slices have one length.
@@ -132,6 +141,12 @@ pub fn quotient_of_sum<T: Element>(y: &mut [T], [a, b]: [&[T]; 2], divisor: T) {
     T::run_quotient_of_sum(QuotientOfSum(y, a, b, divisor));
 }
 
+/// `y[i] = x[i] + alpha * g[i]`: [`add_scaled`] to another place. All slices have one length.
+pub fn put_scaled_sum<T: Element>(y: &mut [T], x: &[T], alpha: T, g: &[T]) {
+    debug_assert_eq!((y.len(), y.len()), (x.len(), g.len()));
+    T::run_put_scaled_sum(PutScaledSum(y, x, alpha, g));
+}
+
 /// Elements that are done before the instructions are picked.
 pub(super) const FEW: usize = 4;
 
@@ -171,6 +186,12 @@ elementwise! {
     AddScaled(&'a mut [T], T, &'a [T]): |this| {
         for (y, &x) in this.0.iter_mut().zip(this.2) {
             *y += this.1 * x;
+        }
+    }
+    /// y, x, alpha, g.
+    PutScaledSum(&'a mut [T], &'a [T], T, &'a [T]): |this| {
+        for ((y, &x), &g) in this.0.iter_mut().zip(this.1).zip(this.3) {
+            *y = x + this.2 * g;
         }
     }
     /// y, x, divisor.
@@ -217,6 +238,18 @@ mod tests {
     }
 
     #[test]
+    fn squares_are_added_block_by_block() {
+        on_every_level(|| {
+            for n in [0, 1, 5, SQUARES - 1, SQUARES, SQUARES + 1, 2 * SQUARES + 300] {
+                let a: Vec<f64> = numbers(n, 1);
+                let blocks: f64 = a.chunks(SQUARES).map(|block| dot(block, block)).sum();
+                assert_eq!(sum_of_squares(&a), blocks, "length {n}");
+                close(blocks, a.iter().map(|a| a * a).sum(), 1e-13);
+            }
+        });
+    }
+
+    #[test]
     fn a_scaled_row_is_added_in_place() {
         let mut y = [1.0, 2.0, 3.0];
         add_scaled(&mut y, 2.0, &[10.0, 20.0, 30.0]);
@@ -238,6 +271,8 @@ mod tests {
                 assert_eq!(changed(&|y| add(y, &b)), each(&|y, x| y + x), "length {n}");
                 assert_eq!(changed(&|y| add_scaled(y, 0.3, &b)), each(&|y, x| y + 0.3 * x), "length {n}");
                 assert_eq!(changed(&|y| quotient(y, &b, 3.0)), each(&|_, x| x / 3.0), "length {n}");
+                let elsewhere = changed(&|y| put_scaled_sum(y, &b, 0.3, &a));
+                assert_eq!(elsewhere, each(&|y, x| x + 0.3 * y), "length {n}");
                 let of_sum = changed(&|y| quotient_of_sum(y, [&a, &b], 3.0));
                 assert_eq!(of_sum, each(&|a, b| (a + b) / 3.0), "length {n}");
             }

@@ -299,26 +299,23 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
         Ok(step)
     }
 
-    /// Without momentum, weight decay and `maximize`, once it has met the parameters, of which none is frozen.
+    /// Without momentum, weight decay and `maximize`, once it has met the parameters, of which none is frozen or has backward
+    /// passes that no step has used.
     #[inline]
     fn is_plain(&self, parameters: &[Parameter<T>]) -> bool {
         let SgdConfig { momentum, weight_decay, maximize, .. } = self.config;
-        let own =
-            |(p, shape): (&Parameter<T>, &Vec<usize>)| p.has_shape(shape) && !p.is_frozen() && p.thrown_away() == 0;
+        let own = |(p, shape): (&Parameter<T>, &Vec<usize>)| {
+            p.has_shape(shape) && !p.is_frozen() && p.thrown_away() == 0 && p.ledger().unstepped_passes() == 0
+        };
         (momentum.factor(), weight_decay, maximize) == (0.0, 0.0, false)
             && parameters.len() == self.shapes.len()
             && parameters.iter().zip(&self.shapes).all(own)
     }
 
-    fn plain_step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64> {
+    #[inline]
+    fn count_plain_step(&mut self) -> Option<u64> {
         self.steps += 1;
-        let lr = T::from_f64(self.config.lr);
-        for parameter in parameters {
-            let (values, gradients) = parameter.values_and_gradients_mut();
-            kernels::add_scaled(values, -lr, gradients);
-            parameter.mark_spent(self.steps);
-        }
-        Ok(self.steps)
+        Some(self.steps)
     }
 
     fn lr(&self) -> f64 {

@@ -15,6 +15,7 @@ mod progress;
 mod report;
 mod run;
 mod shards;
+mod shared_step;
 mod stopping;
 mod sums;
 mod trainer;

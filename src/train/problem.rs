@@ -154,14 +154,24 @@ pub(super) struct Scratch<T> {
     /// Rows of a tile.
     tile: usize,
     outputs: usize,
+    /// What the squares of a part of a shared step's gradient add up to, block by block.
+    pub squares: Vec<T>,
 }
 
 impl<T: Scalar> Scratch<T> {
-    pub fn new(inputs: usize, outputs: usize) -> Self {
+    /// For a model of so many inputs and outputs, and so many blocks of squares: in a step, nothing is allocated.
+    pub fn new(inputs: usize, outputs: usize, blocks: usize) -> Self {
         let row_bytes = (inputs * size_of::<T>()).max(1);
         let tile = (TILE_BYTES / row_bytes).clamp(TILE_ROWS.0, TILE_ROWS.1);
         let each = || Aligned::zeros(tile * outputs);
-        Scratch { logits: each(), output_gradient: each(), room: (outputs > 1).then(Box::default), tile, outputs }
+        Scratch {
+            logits: each(),
+            output_gradient: each(),
+            room: (outputs > 1).then(Box::default),
+            tile,
+            outputs,
+            squares: Vec::with_capacity(blocks),
+        }
     }
 
     /// Writes the gradient of rows over `gradient`, that of all parameters one after another, and returns their loss. Asks

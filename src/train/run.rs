@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::blame::{FailedStep, Found, Verdict, trace, trace_update};
+use super::blame::Found;
 use super::config::{NonFinite, TrainConfig};
 use super::curvature::Curvature;
 use super::event::{EpochEvent, Observer, StepEvent, StopReason};
@@ -12,25 +12,26 @@ use super::guard::Guard;
 use super::problem::{Problem, Samples};
 use super::report::Report;
 use super::stopping::{Stopping, snapshot};
-use super::sums::{Accumulator, threads_beside};
+use super::sums::{Accumulator, StepAhead, threads_beside};
 use super::trainer::check_block;
 use super::watch::{WarningCounts, Watch};
 use crate::data::{Dataset, Order, Pass, RowSource};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::kernels::RowIndex;
 use crate::loss::{Loss, LossSum};
-use crate::model::{Model, discard_grad};
-use crate::optim::{Clip, Optimizer, grad_norm, squared_grad_norm};
+use crate::model::Model;
+use crate::optim::{Clip, Optimizer, count_or_step, grad_norm};
+use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
 #[path = "run_descent.rs"]
 mod descent;
 #[path = "run_end.rs"]
 mod end;
+#[path = "run_non_finite.rs"]
+mod non_finite;
 #[path = "run_warnings.rs"]
 mod warnings;
-
-use end::DIVERGED;
 
 /// A run under way.
 pub(super) struct Run<'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
@@ -272,10 +273,12 @@ where
                 place += now.len();
                 let ahead = rows.part(place, place + batch);
                 let problem = Problem { model: &*self.model, loss: self.loss, samples };
-                self.accumulator.add(&problem, now, ahead);
                 waiting += now.len();
                 visited += now.len();
-                if waiting >= batch || visited == self.rows {
+                let complete = waiting >= batch || visited == self.rows;
+                let step = if complete { self.step_ahead() } else { None };
+                self.accumulator.add(&problem, now, ahead, step);
+                if complete {
                     self.one_step(Batch { data, rows: now, samples: waiting }, &mut epoch)?;
                     waiting = 0;
                 }
@@ -292,17 +295,6 @@ where
         Ok((!interrupted).then_some(epoch))
     }
 
-    /// Refuses the sums of a window that goes on in the next block if they are not finite already: its rows are still at
-    /// hand to be traced.
-    fn check_window(&mut self, batch: Batch<'_, T>) -> Result<()> {
-        let sums = self.accumulator.finish();
-        if sums.value.loss.is_finite() && sums.gradient.iter().all(|g| g.is_finite()) {
-            return Ok(());
-        }
-        let loss = sums.value.loss / sums.value.weight;
-        self.non_finite(&batch, loss)
-    }
-
     /// One division of an effective batch's sums, one step. Micro-batches need no sums of their own: a row's gradient is
     /// not kept, but added at once.
     fn one_step(&mut self, batch: Batch<'_, T>, epoch: &mut EpochSums) -> Result<()> {
@@ -314,7 +306,7 @@ where
         let loss = loss_sum / weight;
         accumulator.replace_gradients(model.parameters_mut())?;
         // Its root is taken after the step, which does not wait for it.
-        let squared_norm = squared_grad_norm(self.model.parameters());
+        let squared_norm = accumulator.squared_grad_norm(model.parameters());
         if !(loss.is_finite() && squared_norm.is_finite()) {
             return self.non_finite(&batch, loss);
         }
@@ -331,7 +323,13 @@ where
         let lr = self.config.schedule.lr(self.base_lr, self.optimizer.steps());
         self.optimizer.set_lr(lr);
         self.guard.before(self.model.parameters(), lr * lr * squared_norm);
-        let step = self.optimizer.step(self.model.parameters_mut())?;
+        let Run { model, optimizer, accumulator, .. } = self;
+        let step = match accumulator.plain_step() {
+            Some(made) => count_or_step(*optimizer, model.parameters_mut(), |parameters, step| {
+                made.take(parameters, T::from_f64(lr), step);
+            })?,
+            None => optimizer.step(model.parameters_mut())?,
+        };
         if let Some(element) = self.guard.after(self.model.parameters_mut(), batch.samples) {
             return self.update_overflowed(element, Found::AtOnce);
         }
@@ -348,6 +346,23 @@ where
         self.observer.step(event)
     }
 
+    /// Whether the next step is plain, with the gradient as it is.
+    fn steps_plainly(&self) -> bool {
+        let parameters = self.model.parameters();
+        self.config.clip == Clip::None
+            && self.optimizer.is_plain(parameters)
+            // An optimizer of one's own may forget about them.
+            && !parameters.iter().any(Parameter::is_frozen)
+    }
+
+    /// The next step, if threads may share it.
+    fn step_ahead(&self) -> Option<StepAhead<T>> {
+        self.accumulator.may_share_steps().then(|| {
+            let lr = || T::from_f64(self.config.schedule.lr(self.base_lr, self.optimizer.steps()));
+            StepAhead { plain_lr: self.steps_plainly().then(lr) }
+        })
+    }
+
     /// Whether the full batch's gradient bounds the distance from the optimum well enough.
     fn is_near_optimum(&self, loss: f64) -> bool {
         /// A share of the first loss that makes no difference to anyone.
@@ -358,42 +373,5 @@ where
         let gap = norm * norm / (2.0 * optimality.strong_convexity);
         let objective = loss + self.optimizer.penalty(parameters);
         gap <= (optimality.tolerance * objective).max(NOTHING * self.first_loss.unwrap_or(0.0))
-    }
-
-    /// A loss or gradient that is not finite: nothing of it reaches the parameters.
-    fn non_finite(&mut self, batch: &Batch<'_, T>, loss: f64) -> Result<()> {
-        if self.optimizer.steps() > self.steps_before
-            && let Some(element) = self.guard.look(self.model.parameters_mut())
-        {
-            // An earlier update is the cause. This batch is left out with it: it met parameters that are no more.
-            discard_grad(self.model.parameters_mut());
-            self.update_overflowed(element, Found::Late)?;
-            self.skipped_steps += 1;
-            return Ok(());
-        }
-        let grown = self.last_loss.zip(self.first_loss).is_some_and(|(last, first)| last > DIVERGED * first);
-        let step = FailedStep { rows: batch.rows, loss, grown };
-        let verdict = trace(&*self.model, self.loss, batch.data, &step);
-        discard_grad(self.model.parameters_mut());
-        self.leave_out(self.optimizer.steps() + 1, verdict)
-    }
-
-    /// An update that overflowed: the guard has put finite values back.
-    fn update_overflowed(&mut self, element: (usize, usize), found: Found) -> Result<()> {
-        let verdict = trace_update(self.model.parameters(), element, self.optimizer.lr(), found);
-        self.leave_out(self.optimizer.steps(), verdict)
-    }
-
-    /// Stops, or leaves the step out, counts it, and tells of the first.
-    fn leave_out(&mut self, step: u64, verdict: Verdict) -> Result<()> {
-        let Verdict { culprit, what, help } = verdict;
-        let message = format!("step {step} (epoch {}) left out: {what}; {help}", self.epoch);
-        let error = ErrorKind::NonFinite { step, epoch: self.epoch, what, culprit, help }.into();
-        if self.config.non_finite == NonFinite::Stop {
-            return Err(error);
-        }
-        self.skipped_steps += 1;
-        self.first_skipped.get_or_insert(error);
-        self.warn("non_finite_step", step, || message)
     }
 }

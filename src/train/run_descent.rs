@@ -13,7 +13,8 @@ use crate::data::{Dataset, RowSource};
 use crate::error::Result;
 use crate::loss::{Loss, LossSum};
 use crate::model::{Model, discard_grad, parameter_count, replace_gradients};
-use crate::optim::{Clip, Optimizer, Schedule, squared_grad_norm};
+use crate::optim::{Optimizer, Schedule, count_or_step, squared_grad_norm, step_plainly};
+use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
 /// Why plain descent pauses.
@@ -39,8 +40,7 @@ where
         self.epoch < config.epochs
             && self.one_step_an_epoch()
             && self.loss.output_loss().is_some()
-            && self.optimizer.is_plain(parameters)
-            && config.clip == Clip::None
+            && self.steps_plainly()
             && config.schedule == Schedule::Constant
             && config.optimality.is_none()
             && config.patience.is_none()
@@ -93,7 +93,7 @@ where
             let sums = accumulator.finish();
             let LossSum { loss, weight } = *sums.value;
             let loss = loss / weight;
-            replace_gradients(model.parameters_mut(), &sums.gradient, T::from_f64(weight))?;
+            replace_gradients_apart(model.parameters_mut(), &sums.gradient, T::from_f64(weight))?;
             let squared_norm = squared_grad_norm(model.parameters());
             // No number of updates as short as that overflows a parameter, so that none need be looked at.
             if !(loss.is_finite() && self.guard.is_at_ease(lr * lr * squared_norm)) {
@@ -103,7 +103,9 @@ where
             }
             self.epoch += 1;
             self.last_loss = Some(loss);
-            let step = self.optimizer.plain_step(self.model.parameters_mut())?;
+            let step = count_or_step(self.optimizer, self.model.parameters_mut(), |parameters, step| {
+                parameters.iter_mut().for_each(|parameter| step_plainly(parameter, T::from_f64(lr), step));
+            })?;
             // Before this step is told of: the processor does both at a time.
             if self.epoch < self.config.epochs {
                 self.sum(&pass);
@@ -131,4 +133,10 @@ where
         let layer = self.model.linear_layer().expect("a linear layer stays one during a run");
         self.accumulator.sum_one_shard(pass, layer);
     }
+}
+
+/// A function of its own: in line, it takes registers that a short step needs for what comes before and after.
+#[inline(never)]
+fn replace_gradients_apart<T: Scalar>(parameters: &mut [Parameter<T>], sum: &[T], weight: T) -> Result<()> {
+    replace_gradients(parameters, sum, weight)
 }

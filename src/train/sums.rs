@@ -5,13 +5,17 @@
 //! depend on its rows alone, so neither the micro-batches a window was asked for in nor the threads that add the rows
 //! change a bit of the result.
 
+use std::ops::Range;
+
 use super::problem::{OneOutput, Problem, Samples, Scratch};
 use super::shards::{MOST_SHARDS, PARALLEL_WORK, Shards};
+use super::shared_step::{SharedStep, put_sum};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::kernels::{self, Aligned, Apart, RowIndex, Team};
+use crate::kernels::{self, Aligned, Apart, RowIndex, SQUARES, Team};
 use crate::loss::{Loss, LossSum};
 use crate::model::{Model, parameter_count, replace_gradients, replace_gradients_of_sum};
+use crate::optim::squared_grad_norm;
 use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
@@ -51,21 +55,26 @@ impl<T: Scalar> Sums<T> {
     fn zero(parameters: usize) -> Self {
         Sums { gradient: Aligned::zeros(parameters), value: Apart::default() }
     }
+}
 
-    fn clear(&mut self) {
-        self.gradient.fill(T::zero());
-        *self.value = LossSum::default();
-    }
+/// The step that follows when all rows of an effective batch have been added.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StepAhead<T> {
+    /// Its learning rate, if it is a plain step: it may be made at once.
+    pub plain_lr: Option<T>,
 }
 
 /// Adds up the rows of one effective batch after another.
 #[derive(Debug)]
 pub(crate) struct Accumulator<T> {
     total: Sums<T>,
-    /// Whether nothing has been added to the total.
+    /// Whether the total's gradient means nothing yet.
     empty: bool,
-    /// The shard of the last round whose gradient the total still lacks: it is added on the way to where it is needed.
-    lacking: Option<usize>,
+    /// The shards of the last round whose gradients the total's still lacks: they are added on the way to where they are
+    /// needed.
+    lacking: Range<usize>,
+    /// Where threads may share steps.
+    shared_step: Option<SharedStep<T>>,
     /// Those of the last rows that were added: divisions count in a step of 100 ns.
     cut: Shards,
     /// The sums of the shards of a round.
@@ -91,16 +100,27 @@ impl<T: Scalar> Accumulator<T> {
         let cut = Shards::new(batch, parameters);
         let in_a_round =
             (ROUND_BYTES / (parameters * size_of::<T>()).max(1)).clamp(threads, MOST_SHARDS).min(cut.count);
-        let scratch = || Apart(Scratch::new(model.inputs(), model.outputs()));
+        // Of an even number of shards none is then alone in the last round.
+        let in_a_round = if in_a_round > threads { in_a_round / 2 * 2 } else { in_a_round };
+        let shared_step = if threads.min(cut.count) > 1 { SharedStep::new(model.parameters()) } else { None };
+        let blocks = shared_step.as_ref().map_or(0, SharedStep::blocks);
+        let scratch = || Apart(Scratch::new(model.inputs(), model.outputs(), blocks));
         Ok(Accumulator {
             total: Sums::zero(parameters),
             empty: true,
-            lacking: None,
+            lacking: 0..0,
+            shared_step,
             cut,
             shards: (0..in_a_round).map(|_| Sums::zero(parameters)).collect(),
             scratch: (0..threads).map(|_| scratch()).collect(),
             team,
         })
+    }
+
+    /// Keeps room for at most so many shards at once.
+    #[cfg(test)]
+    pub(super) fn keep_shards(&mut self, most: usize) {
+        self.shards.truncate(most);
     }
 
     /// Whether an effective batch of so many rows is one shard.
@@ -111,7 +131,7 @@ impl<T: Scalar> Accumulator<T> {
     /// An effective batch of one pass, over rows that [are one shard](Accumulator::is_one_shard).
     #[inline(always)]
     pub(super) fn sum_one_shard(&mut self, pass: &OneOutput<'_, T>, layer: [&[T]; 2]) {
-        debug_assert!(self.lacking.is_none(), "a batch was begun");
+        debug_assert!(self.lacking.is_empty(), "a batch was begun");
         let Sums { gradient, value } = &mut self.total;
         **value = pass.sum(layer, gradient);
         self.empty = false;
@@ -119,16 +139,27 @@ impl<T: Scalar> Accumulator<T> {
 
     /// Starts an effective batch.
     pub(crate) fn begin(&mut self) {
+        *self.total.value = LossSum::default();
         self.empty = true;
-        self.lacking = None;
+        self.lacking = 0..0;
+        if let Some(step) = &mut self.shared_step {
+            step.forget();
+        }
     }
 
-    /// Adds rows, in shards of their own. `ahead` are the rows that will be added next, as far as they are known.
-    pub(crate) fn add<M, L>(&mut self, problem: &Problem<'_, T, M, L>, rows: RowIndex<'_>, ahead: RowIndex<'_>)
-    where
+    /// Adds rows, in shards of their own. `ahead` are the rows that will be added next, as far as they are known; `step` is
+    /// the one that follows, if these are the last of an effective batch.
+    pub(crate) fn add<M, L>(
+        &mut self,
+        problem: &Problem<'_, T, M, L>,
+        rows: RowIndex<'_>,
+        ahead: RowIndex<'_>,
+        step: Option<StepAhead<T>>,
+    ) where
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
     {
+        debug_assert!(self.made().is_none(), "a batch was begun");
         self.add_what_is_lacking();
         let parameters = self.total.gradient.len();
         if rows.len() != self.cut.rows {
@@ -150,7 +181,7 @@ impl<T: Scalar> Accumulator<T> {
             let threads = if self.calls_for(threads, work) { threads } else { 1 };
             let problem = *problem;
             let shards = &mut self.shards[..count];
-            self.team.share(&mut self.scratch[..threads], shards, &move |scratch, first, shards| {
+            let sum_shards = move |scratch: &mut Apart<Scratch<T>>, first: usize, shards: &mut [Sums<T>]| {
                 let last = added + first + shards.len();
                 for (shard, sums) in (added + first..).zip(shards) {
                     // Each thread knows which it takes next: here, in the next round, or in the next batch.
@@ -163,27 +194,50 @@ impl<T: Scalar> Accumulator<T> {
                     };
                     *sums.value = scratch.sum_rows(&problem, cut.part(rows, shard), next, &mut sums.gradient);
                 }
-            });
-            added += count;
-            for (place, sums) in self.shards[..count].iter_mut().enumerate() {
-                if self.empty {
-                    std::mem::swap(&mut self.total, sums);
-                    self.empty = false;
-                    continue;
-                }
-                *self.total.value += *sums.value;
-                if added == cut.count && place + 1 == count {
-                    self.lacking = Some(place);
-                } else {
-                    kernels::add(&mut self.total.gradient, &sums.gradient);
-                }
+            };
+            let scratch = &mut self.scratch[..threads];
+            let parameters = problem.model.parameters();
+            if let (Some(shared), Some(step), 2..) = (&mut self.shared_step, step, threads)
+                && added + count == cut.count
+                && shared.fits(parameters, self.total.gradient.len())
+            {
+                let before = (!self.empty).then_some(&self.total);
+                let (making, results) = shared.make(parameters, before, step.plain_lr);
+                self.team.share_then(
+                    scratch,
+                    shards,
+                    &sum_shards,
+                    results,
+                    SQUARES,
+                    &|scratch, shards, first, results| {
+                        making.part(shards, first, results, &mut scratch.squares);
+                    },
+                );
+                shared.add_squares(scratch.iter().flat_map(|scratch| &scratch.squares).copied());
+                shards.iter().for_each(|shard| *self.total.value += *shard.value);
+                self.lacking = 0..count;
+                return;
             }
+            self.team.share(scratch, shards, &sum_shards);
+            added += count;
+            shards.iter().for_each(|shard| *self.total.value += *shard.value);
+            // The last one of all is left to be added later.
+            let last = if added == cut.count { count - 1 } else { count };
+            self.lacking = 0..last;
+            self.add_what_is_lacking();
+            self.lacking = last..count;
         }
     }
 
+    /// Completes the total's gradient.
     fn add_what_is_lacking(&mut self) {
-        if let Some(place) = self.lacking.take() {
-            kernels::add(&mut self.total.gradient, &self.shards[place].gradient);
+        let Accumulator { total, shards, .. } = self;
+        for shard in &mut shards[std::mem::take(&mut self.lacking)] {
+            if std::mem::take(&mut self.empty) {
+                std::mem::swap(&mut total.gradient, &mut shard.gradient);
+            } else {
+                kernels::add(&mut total.gradient, &shard.gradient);
+            }
         }
     }
 
@@ -194,24 +248,54 @@ impl<T: Scalar> Accumulator<T> {
 
     /// What the effective batch adds up to.
     pub(crate) fn finish(&mut self) -> &Sums<T> {
-        if self.empty {
-            self.total.clear();
+        // Asked here, in line: the shortest steps lack nothing.
+        if !self.lacking.is_empty() {
+            self.add_what_is_lacking();
         }
-        self.add_what_is_lacking();
+        if self.empty {
+            self.total.gradient.fill(T::zero());
+        }
         &self.total
     }
 
     /// The sum of the effective batch's losses and weights.
     pub(super) fn value(&self) -> LossSum {
-        if self.empty { LossSum::default() } else { *self.total.value }
+        *self.total.value
     }
 
-    /// Puts the mean gradient of the effective batch, whose weight is not 0, in place of that of the parameters.
-    pub(super) fn replace_gradients(&self, parameters: &mut [Parameter<T>]) -> Result<()> {
-        let (sum, weight) = (&self.total.gradient, T::from_f64(self.total.value.weight));
-        match self.lacking {
-            None => replace_gradients(parameters, sum, weight),
-            Some(place) => replace_gradients_of_sum(parameters, [sum, &self.shards[place].gradient], weight),
+    /// Whether threads may share steps.
+    pub(super) fn may_share_steps(&self) -> bool {
+        self.shared_step.is_some()
+    }
+
+    /// The plain step that was to follow, if it has been made.
+    pub(super) fn plain_step(&mut self) -> Option<&mut SharedStep<T>> {
+        self.shared_step.as_mut().filter(|step| step.has_plain_step())
+    }
+
+    /// What threads have made of the step to come.
+    pub(super) fn made(&self) -> Option<&SharedStep<T>> {
+        self.shared_step.as_ref().filter(|step| step.has_gradient())
+    }
+
+    /// The square of the norm of the mean gradient that the parameters have got.
+    pub(super) fn squared_grad_norm(&self, parameters: &[Parameter<T>]) -> f64 {
+        self.made().map_or_else(|| squared_grad_norm(parameters), |step| step.squared_grad_norm(parameters))
+    }
+
+    /// Puts the mean gradient of the effective batch, whose weight is not 0, in place of that of the parameters. Once for a
+    /// batch.
+    pub(super) fn replace_gradients(&mut self, parameters: &mut [Parameter<T>]) -> Result<()> {
+        let Accumulator { total, empty, lacking, shards, shared_step, .. } = self;
+        let (weight, shards) = (T::from_f64(total.value.weight), &shards[lacking.clone()]);
+        if let Some(step) = shared_step.as_mut().filter(|step| step.has_gradient()) {
+            let before = (!*empty).then_some(&*total);
+            return step.replace_gradients(parameters, |part, start| put_sum(part, before, shards, start), weight);
+        }
+        match shards {
+            [] => replace_gradients(parameters, &total.gradient, weight),
+            [last] => replace_gradients_of_sum(parameters, [&total.gradient, &last.gradient], weight),
+            _ => unreachable!("more are left to be added only where the gradient has been made"),
         }
     }
 

@@ -24,18 +24,18 @@ fn sums(data: &Dataset<f64>, threads: usize) -> Sums<f64> {
 fn sums_in_rounds(data: &Dataset<f64>, threads: usize, room: usize) -> Sums<f64> {
     let model = model(data);
     let mut accumulator = Accumulator::new(&model, threads, data.rows(), data.rows()).unwrap();
-    accumulator.shards.truncate(room);
+    accumulator.keep_shards(room);
     let rows = data.rows() as u32;
     let order: Vec<u32> = (0..3).flat_map(|start| (start..rows).step_by(3)).collect();
     let problem = Problem { model: &model, loss: &CrossEntropy::new(), samples: &Samples::of(data) };
     // What an earlier batch leaves behind must not show, neither in an empty one nor in the next.
     accumulator.begin();
-    accumulator.add(&problem, RowIndex::list(&order), RowIndex::NONE);
+    accumulator.add(&problem, RowIndex::list(&order), RowIndex::NONE, None);
     accumulator.begin();
     assert_eq!(accumulator.value(), LossSum::default());
     assert!(accumulator.finish().gradient.iter().all(|g| *g == 0.0));
     accumulator.begin();
-    accumulator.add(&problem, RowIndex::list(&order), RowIndex::NONE);
+    accumulator.add(&problem, RowIndex::list(&order), RowIndex::NONE, None);
     assert_parameters_get_the_mean(&mut accumulator);
     accumulator.finish().clone()
 }
@@ -120,7 +120,7 @@ fn rows_may_come_in_pieces_of_different_data() {
             accumulator.begin();
             for part in parts {
                 let problem = Problem { model: &model, loss: &loss, samples: &Samples::of(part) };
-                accumulator.add(&problem, RowIndex::range(0, part.rows()), RowIndex::NONE);
+                accumulator.add(&problem, RowIndex::range(0, part.rows()), RowIndex::NONE, None);
             }
             assert_parameters_get_the_mean(&mut accumulator);
             accumulator.finish().clone()
@@ -144,7 +144,7 @@ fn sums_are_written_over_those_of_the_batch_before() {
         let mut accumulator = Accumulator::new(model, 1, 9, 9).unwrap();
         let mut of = |rows| {
             accumulator.begin();
-            accumulator.add(&problem, rows, RowIndex::NONE);
+            accumulator.add(&problem, rows, RowIndex::NONE, None);
             accumulator.finish().clone()
         };
         let first = of(rows);
@@ -170,7 +170,7 @@ fn one_row_is_a_batch_too() {
     let mut accumulator = Accumulator::new(&model, 2, 1, 1).unwrap();
     accumulator.begin();
     let problem = Problem { model: &model, loss: &Mse, samples: &Samples::of(&data) };
-    accumulator.add(&problem, RowIndex::list(&[0]), RowIndex::NONE);
+    accumulator.add(&problem, RowIndex::list(&[0]), RowIndex::NONE, None);
     let sums = accumulator.finish();
     assert_eq!((&sums.gradient[..], sums.value.loss, sums.value.weight), (&[-30.0, -10.0][..], 25.0, 1.0));
 }
@@ -197,7 +197,7 @@ fn one_output_has_the_sums_of_row_after_row_and_the_same_bits_on_any_threads() {
                 let sums = |threads| {
                     let mut accumulator = Accumulator::new(&model, threads, rows, rows).unwrap();
                     accumulator.begin();
-                    accumulator.add(&problem, index, index);
+                    accumulator.add(&problem, index, index, None);
                     accumulator.finish().clone()
                 };
                 let one = sums(1);
@@ -257,7 +257,7 @@ fn a_model_of_ones_own_goes_its_own_way() {
         let mut accumulator = Accumulator::new(model, 1, 2, 2).unwrap();
         let problem = Problem { model, loss: &Mse, samples: &Samples::of(&data) };
         accumulator.begin();
-        accumulator.add(&problem, RowIndex::range(0, 2), RowIndex::NONE);
+        accumulator.add(&problem, RowIndex::range(0, 2), RowIndex::NONE, None);
         accumulator.finish().gradient.to_vec()
     };
     assert_eq!(sums(&Linear::new(1, 1)), [-26.0, -16.0]);

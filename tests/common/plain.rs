@@ -1,0 +1,149 @@
+//! What a run tells and leaves, by an optimizer that says its steps are plain and by one that does not.
+
+#![allow(dead_code)] // Each test file uses its part of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gradus::train::{EpochEvent, Observer, Report, RunEnd, RunWarning, StepEvent};
+use gradus::{Error, Momentum, Optimizer, Parameter, Result, Scalar, Sgd, SgdConfig};
+
+/// SGD that says its steps are plain, or keeps it to itself, and counts those it was asked for as such.
+pub struct Teller<T> {
+    pub sgd: Sgd<T>,
+    pub tells: bool,
+    pub plain_steps: u64,
+}
+
+impl<T: Scalar> Teller<T> {
+    pub fn new(sgd: SgdConfig, tells: bool) -> Self {
+        Teller { sgd: sgd.build().unwrap(), tells, plain_steps: 0 }
+    }
+}
+
+impl<T: Scalar> Optimizer<T> for Teller<T> {
+    fn step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64> {
+        self.sgd.step(parameters)
+    }
+
+    fn is_plain(&self, parameters: &[Parameter<T>]) -> bool {
+        self.tells && self.sgd.is_plain(parameters)
+    }
+
+    fn count_plain_step(&mut self) -> Option<u64> {
+        self.plain_steps += 1;
+        self.sgd.count_plain_step()
+    }
+
+    fn lr(&self) -> f64 {
+        self.sgd.lr()
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        self.sgd.set_lr(lr);
+    }
+
+    fn penalty(&self, parameters: &[Parameter<T>]) -> f64 {
+        self.sgd.penalty(parameters)
+    }
+
+    fn objective_grad_norm(&self, parameters: &[Parameter<T>]) -> f64 {
+        self.sgd.objective_grad_norm(parameters)
+    }
+
+    fn maximizes(&self) -> bool {
+        self.sgd.maximizes()
+    }
+
+    fn momentum(&self) -> Momentum {
+        self.sgd.momentum()
+    }
+
+    fn steps(&self) -> u64 {
+        self.sgd.steps()
+    }
+}
+
+/// What an observer is told, word by word, and when it has had enough.
+pub struct Told<'a> {
+    pub words: Vec<String>,
+    /// Refuses to hear of this step.
+    pub refused: u64,
+    /// Sets the flag in this step.
+    pub interrupted: u64,
+    pub flag: &'a AtomicBool,
+}
+
+impl<'a> Told<'a> {
+    /// Hears of every step.
+    pub fn new(flag: &'a AtomicBool) -> Self {
+        Told { words: Vec::new(), refused: 0, interrupted: 0, flag }
+    }
+}
+
+impl Told<'_> {
+    /// All that a run has told and leaves.
+    pub fn outcome<T: Scalar>(
+        self,
+        report: Result<Report>,
+        parameters: &[Parameter<T>],
+        teller: &Teller<T>,
+    ) -> Vec<String> {
+        let mut words = self.words;
+        words.push(match report {
+            Ok(report) => format!("{:?}", Report { seconds: 0.0, ..report }),
+            Err(error) => error.to_string(),
+        });
+        words.extend(parameters.iter().map(|parameter| format!("{parameter:?}")));
+        words.push(format!("{} steps", teller.steps()));
+        words.push(format!("{} passes thrown away", teller.sgd.unstepped_passes()));
+        words
+    }
+}
+
+impl Observer for Told<'_> {
+    fn step(&mut self, event: &StepEvent) -> Result<()> {
+        self.words.push(format!("{event:?}"));
+        self.flag.fetch_or(event.step == self.interrupted, Ordering::Relaxed);
+        if event.step == self.refused { Err(Error::setting("observer", "it is full")) } else { Ok(()) }
+    }
+
+    fn epoch(&mut self, event: &EpochEvent) -> Result<()> {
+        self.words.push(format!("{event:?}"));
+        Ok(())
+    }
+
+    fn warning(&mut self, warning: &RunWarning) -> Result<()> {
+        self.words.push(format!("{warning:?}"));
+        Ok(())
+    }
+
+    fn end(&mut self, end: &RunEnd) -> Result<()> {
+        self.words.push(format!("{:?}", RunEnd { seconds: 0.0, ..*end }));
+        Ok(())
+    }
+}
+
+/// SGD that is plain by its own account and nothing else, and refuses its seventh step.
+pub struct Account(pub Sgd<f64>);
+
+impl Optimizer<f64> for Account {
+    fn step(&mut self, parameters: &mut [Parameter<f64>]) -> Result<u64> {
+        if self.0.steps() == 6 { Err(Error::setting("budget", "it is spent")) } else { self.0.step(parameters) }
+    }
+
+    fn is_plain(&self, _parameters: &[Parameter<f64>]) -> bool {
+        true
+    }
+
+    fn lr(&self) -> f64 {
+        self.0.lr()
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        self.0.set_lr(lr);
+    }
+
+    fn steps(&self) -> u64 {
+        self.0.steps()
+    }
+}
