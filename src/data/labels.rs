@@ -46,34 +46,24 @@ impl Schema {
         keep.values(|part, indices| {
             let (mut categories, mut cursor) = (categories.clone(), Cursor::default());
             for (row, index) in part.iter().zip(indices) {
-                *index = each(self.class_index(table, target, row, &mut cursor, &mut categories)?);
+                let cell = table.cell(row, target, &mut cursor);
+                let class = match cell {
+                    CellContent::Number(value) => categories.of_number(value),
+                    CellContent::Text(code) => categories.of_text(code),
+                    CellContent::Missing => None,
+                };
+                *index = each(class.ok_or_else(|| self.no_class(table, target, row, cell))?);
             }
             Ok(())
         })
     }
 
-    #[inline]
-    fn class_index<T: Scalar>(
-        &self,
-        table: &Table<T>,
-        target: usize,
-        row: usize,
-        cursor: &mut Cursor,
-        categories: &mut Categories<'_>,
-    ) -> Result<usize> {
-        let cell = table.cell(row, target, cursor);
-        let class = match cell {
-            CellContent::Number(value) => categories.of_number(value),
-            CellContent::Text(code) => categories.of_text(code),
-            CellContent::Missing => {
-                return Err(missing_value(table.place(row, target), "a row without a target can only be dropped"));
-            }
-        };
-        class.ok_or_else(|| self.unknown_class(table, target, row, cell))
-    }
-
+    // A function of its own, not to slow down the loop over all rows.
     #[cold]
-    fn unknown_class<T: Scalar>(&self, table: &Table<T>, target: usize, row: usize, cell: CellContent<T>) -> Error {
+    fn no_class<T: Scalar>(&self, table: &Table<T>, target: usize, row: usize, cell: CellContent<T>) -> Error {
+        if let CellContent::Missing = cell {
+            return missing_value(table.place(row, target), "a row without a target can only be dropped");
+        }
         let text = category(table, target, cell).unwrap_or_default();
         let what = format!("the class \"{text}\" was not seen in training");
         let help = format!("the classes are {}", list(self.classes.iter().map(String::as_str)));

@@ -17,11 +17,21 @@ use crate::data::standardize::Standardizer;
 use crate::error::Result;
 use crate::scalar::Scalar;
 
-/// Rows in memory, and the order to take them in. The memory is used again and again.
+/// Rows in memory, and room for the order to take them in. The memory is used again and again.
 #[derive(Debug)]
 pub(super) struct Buffer<T> {
     pub data: Option<Dataset<T>>,
     pub order: Vec<u32>,
+}
+
+impl<T> Buffer<T> {
+    /// Puts so many rows, all there are, into a random order.
+    pub(super) fn shuffle(&mut self, rows: usize, rng: &mut ChaCha8Rng) -> &[u32] {
+        self.order.clear();
+        self.order.extend(0..rows as u32);
+        self.order.shuffle(rng);
+        &self.order
+    }
 }
 
 /// Which rows are loaded, and how.
@@ -40,7 +50,6 @@ pub(super) struct Loading<'a, T> {
 /// The way of one pass through a cache.
 pub(super) struct Loader<'a, T> {
     loading: Loading<'a, T>,
-    rng: Option<ChaCha8Rng>,
     /// The chunks still to come, the next one last.
     chunks: Vec<u32>,
     current: Option<Current<T>>,
@@ -55,13 +64,14 @@ struct Current<T> {
 }
 
 impl<'a, T: Scalar> Loader<'a, T> {
-    pub(super) fn new(loading: Loading<'a, T>) -> Self {
+    /// With the generator that goes on to [shuffle](Buffer::shuffle) the rows of each buffer, if they are to be.
+    pub(super) fn new(loading: Loading<'a, T>) -> (Self, Option<ChaCha8Rng>) {
         let mut chunks: Vec<u32> = (0..loading.cache.chunk_count() as u32).rev().collect();
         let mut rng = None;
         if let Order::Shuffled { seed, epoch } = loading.order {
             chunks.shuffle(rng.insert(generator(seed, epoch as u64)));
         }
-        Loader { loading, rng, chunks, current: None, bytes: Vec::new() }
+        (Loader { loading, chunks, current: None, bytes: Vec::new() }, rng)
     }
 
     /// Fills a buffer with the next rows; `false` if there are none.
@@ -93,17 +103,11 @@ impl<'a, T: Scalar> Loader<'a, T> {
                 self.current = None;
             }
         }
-        let count = rows.lines.len();
-        if count == 0 {
+        if rows.lines.len() == 0 {
             return Ok(false);
         }
         if let Some(standardizer) = self.loading.standardizer {
             standardizer.apply_to(&mut rows.features);
-        }
-        buffer.order.clear();
-        buffer.order.extend(0..count as u32);
-        if let Some(rng) = &mut self.rng {
-            buffer.order.shuffle(rng);
         }
         let (names, file) = (self.loading.feature_names.to_vec(), self.loading.cache.file());
         buffer.data = Some(Dataset::from_encoded(rows, names, file)?.target_named(&self.loading.schema.target));

@@ -7,7 +7,7 @@ use std::thread;
 use super::cache::RowCache;
 use super::loader::{Buffer, Loader, Loading};
 use super::share::Share;
-use crate::data::rows::{Order, Pass, RowSource, Visitor};
+use crate::data::rows::{Pass, RowSource, Visitor};
 use crate::data::schema::{Schema, Task};
 use crate::data::standardize::Standardizer;
 use crate::error::{Error, Result};
@@ -117,9 +117,9 @@ impl<T: Scalar> RowSource<T> for RowStream<T> {
             done.send(buffer).expect("the receiver is here");
         }
         let spare = &mut self.spare;
+        let (mut loader, mut rng) = Loader::new(loading);
         thread::scope(|scope| {
             let loader = scope.spawn(move || {
-                let mut loader = Loader::new(loading);
                 let mut spare = Vec::new();
                 // Ends when there are no more rows, or nobody takes them.
                 for mut buffer in &to_fill {
@@ -144,13 +144,15 @@ impl<T: Scalar> RowSource<T> for RowStream<T> {
                 spare
             });
             let outcome = to_visit.iter().try_for_each(|buffer| {
-                let buffer: Buffer<T> = buffer.map_err(Some)?;
-                let data = buffer.data.as_ref().expect("a buffer that was filled");
-                let rows = match pass.order {
-                    Order::File => RowIndex::range(0, data.rows()),
-                    Order::Shuffled { .. } => RowIndex::list(&buffer.order),
+                let mut buffer: Buffer<T> = buffer.map_err(Some)?;
+                let data = buffer.data.take().expect("a buffer that was filled");
+                // Here, and not where it was filled: that takes longer than most visits.
+                let rows = match &mut rng {
+                    None => RowIndex::range(0, data.rows()),
+                    Some(rng) => RowIndex::list(buffer.shuffle(data.rows(), rng)),
                 };
-                let flow = f(data, rows).map_err(Some)?;
+                let flow = f(&data, rows).map_err(Some)?;
+                buffer.data = Some(data);
                 // Who does not listen any more has loaded the last rows.
                 let _ = done.send(buffer);
                 if flow.is_break() { Err(None) } else { Ok(()) }
