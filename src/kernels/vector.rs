@@ -83,7 +83,7 @@ pub(super) fn sum_lanes<V: Lanes>(a: &[V::Element]) -> V::Element {
 /// Elements whose squares are added up before those of others.
 pub(crate) const SQUARES: usize = 1024;
 
-/// `sum a[i]^2`, of each [`SQUARES`] elements first: threads may take them apart and come to the same bits.
+/// `sum a[i]^2`, of each 1,024 elements first: threads may take them apart and come to the same bits.
 pub fn sum_of_squares<T: Element>(a: &[T]) -> T {
     if a.len() <= SQUARES { dot(a, a) } else { sum_of_many_squares(a) }
 }
