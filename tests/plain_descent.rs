@@ -264,8 +264,8 @@ fn an_optimizer_that_only_says_it_is_plain_steps_as_always_and_may_refuse() {
         )
     };
     let sgd = || SgdConfig::new(0.1).build().unwrap();
-    assert_eq!(run(6, &mut Account(sgd())), run(6, &mut sgd()));
-    let (refused, model) = run(20, &mut Account(sgd()));
+    assert_eq!(run(6, &mut Account { sgd: sgd(), counts: false, budget: 6 }), run(6, &mut sgd()));
+    let (refused, model) = run(20, &mut Account { sgd: sgd(), counts: false, budget: 6 });
     assert!(refused.unwrap_err().contains("it is spent"));
     assert!(model.contains("Pending { passes: 1 }"), "{model}");
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use gradus::train::{BatchSize, NonFinite, TrainConfig, Trainer};
 use gradus::{
-    Clip, CrossEntropy, Dataset, Init, Linear, Loss, Model, Momentum, Mse, Optimizer, Parameter, Scalar, Schedule, Sgd,
+    Clip, CrossEntropy, Dataset, Init, Linear, Loss, Model, Momentum, Mse, Optimizer, Parameter, Scalar, Schedule,
     SgdConfig,
 };
 use ndarray::{Array1, Array2};
@@ -290,35 +290,6 @@ fn what_was_thrown_away_before_a_run_is_warned_of_by_any_number_of_threads() {
     assert!(warned(2) == one);
 }
 
-/// SGD that counts steps as plain whatever the parameters are.
-struct Careless(Sgd<f32>);
-
-impl Optimizer<f32> for Careless {
-    fn step(&mut self, parameters: &mut [Parameter<f32>]) -> gradus::Result<u64> {
-        self.0.step(parameters)
-    }
-
-    fn is_plain(&self, _parameters: &[Parameter<f32>]) -> bool {
-        self.0.steps() > 0
-    }
-
-    fn count_plain_step(&mut self) -> Option<u64> {
-        self.0.count_plain_step()
-    }
-
-    fn lr(&self) -> f64 {
-        self.0.lr()
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.0.set_lr(lr);
-    }
-
-    fn steps(&self) -> u64 {
-        self.0.steps()
-    }
-}
-
 #[test]
 fn what_is_frozen_stays_whatever_an_optimizer_says() {
     let data = classes::<f32>(ROWS);
@@ -333,7 +304,7 @@ fn what_is_frozen_stays_whatever_an_optimizer_says() {
             format!("{:?}", model.parameters())
         };
         let sgd = || SgdConfig::new(1e-3).build().unwrap();
-        assert!(run(&mut Careless(sgd())) == run(&mut sgd()));
+        assert!(run(&mut Account { sgd: sgd(), counts: true, budget: u64::MAX }) == run(&mut sgd()));
     }
 }
 
@@ -350,8 +321,8 @@ fn an_optimizer_that_only_says_it_is_plain_steps_as_always_and_may_refuse() {
         )
     };
     let sgd = || SgdConfig::new(1e-3).build().unwrap();
-    assert_eq!(run(2, &mut Account(sgd())), run(2, &mut sgd()));
-    let (refused, model) = run(3, &mut Account(sgd()));
+    assert_eq!(run(2, &mut Account { sgd: sgd(), counts: false, budget: 6 }), run(2, &mut sgd()));
+    let (refused, model) = run(3, &mut Account { sgd: sgd(), counts: false, budget: 6 });
     assert!(refused.unwrap_err().contains("it is spent"));
     assert!(model.contains("Pending { passes: 1 }"));
 }

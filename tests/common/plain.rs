@@ -78,9 +78,7 @@ impl<'a> Told<'a> {
     pub fn new(flag: &'a AtomicBool) -> Self {
         Told { words: Vec::new(), refused: 0, interrupted: 0, flag }
     }
-}
 
-impl Told<'_> {
     /// All that a run has told and leaves.
     pub fn outcome<T: Scalar>(
         self,
@@ -123,27 +121,40 @@ impl Observer for Told<'_> {
     }
 }
 
-/// SGD that is plain by its own account and nothing else, and refuses its seventh step.
-pub struct Account(pub Sgd<f64>);
+/// SGD that is plain by its own account, whatever the parameters are, and refuses to step once it has spent its budget.
+pub struct Account<T> {
+    pub sgd: Sgd<T>,
+    /// Whether it counts plain steps that are taken for it, once it has met the parameters.
+    pub counts: bool,
+    pub budget: u64,
+}
 
-impl Optimizer<f64> for Account {
-    fn step(&mut self, parameters: &mut [Parameter<f64>]) -> Result<u64> {
-        if self.0.steps() == 6 { Err(Error::setting("budget", "it is spent")) } else { self.0.step(parameters) }
+impl<T: Scalar> Optimizer<T> for Account<T> {
+    fn step(&mut self, parameters: &mut [Parameter<T>]) -> Result<u64> {
+        if self.sgd.steps() == self.budget {
+            Err(Error::setting("budget", "it is spent"))
+        } else {
+            self.sgd.step(parameters)
+        }
     }
 
-    fn is_plain(&self, _parameters: &[Parameter<f64>]) -> bool {
-        true
+    fn is_plain(&self, _parameters: &[Parameter<T>]) -> bool {
+        !self.counts || self.sgd.steps() > 0
+    }
+
+    fn count_plain_step(&mut self) -> Option<u64> {
+        if self.counts { self.sgd.count_plain_step() } else { None }
     }
 
     fn lr(&self) -> f64 {
-        self.0.lr()
+        self.sgd.lr()
     }
 
     fn set_lr(&mut self, lr: f64) {
-        self.0.set_lr(lr);
+        self.sgd.set_lr(lr);
     }
 
     fn steps(&self) -> u64 {
-        self.0.steps()
+        self.sgd.steps()
     }
 }
