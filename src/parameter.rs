@@ -253,26 +253,31 @@ impl<T: Scalar> Parameter<T> {
     /// [`Shape`](crate::ErrorKind::Shape) if the number of elements differs.
     pub fn replace_gradient(&mut self, sum: &[T], divisor: T) -> Result<()> {
         self.check_length(sum)?;
-        self.put_gradient(|gradient| kernels::quotient(gradient, sum, divisor));
+        self.replace_gradient_by(|gradient| kernels::quotient(gradient, sum, divisor));
         Ok(())
     }
 
     /// The same, of the sum of two sums, which are added on the way.
     pub(crate) fn replace_gradient_of_sum(&mut self, sums: [&[T]; 2], divisor: T) -> Result<()> {
         sums.iter().try_for_each(|sum| self.check_length(sum))?;
-        self.put_gradient(|gradient| kernels::quotient_of_sum(gradient, sums, divisor));
+        self.replace_gradient_by(|gradient| kernels::quotient_of_sum(gradient, sums, divisor));
         Ok(())
     }
 
     /// The same, with what is done to write it over.
-    pub(crate) fn replace_gradient_by(&mut self, write: impl FnOnce(&mut [T])) {
-        self.put_gradient(|gradient| write(gradient));
+    #[inline(always)]
+    pub(crate) fn replace_gradient_by(&mut self, write: impl FnOnce(&mut Aligned<T>)) {
+        if !self.frozen {
+            write(&mut self.gradient);
+            self.book.thrown_away += self.book.ledger.unstepped_passes();
+            self.book.ledger = Ledger::Empty.after_backward();
+        }
     }
 
     /// The same with a gradient that is made already: the one that was there goes where it came from.
     pub(crate) fn exchange_gradient(&mut self, gradient: &mut Aligned<T>) -> Result<()> {
         self.check_length(gradient)?;
-        self.put_gradient(|own| std::mem::swap(own, gradient));
+        self.replace_gradient_by(|own| std::mem::swap(own, gradient));
         Ok(())
     }
 
@@ -280,15 +285,6 @@ impl<T: Scalar> Parameter<T> {
     pub(crate) fn exchange_values(&mut self, values: &mut Aligned<T>) {
         assert_eq!(self.value.len(), values.len(), "values of parameter \"{}\"", self.name);
         std::mem::swap(&mut self.value, values);
-    }
-
-    #[inline(always)]
-    fn put_gradient(&mut self, write: impl FnOnce(&mut Aligned<T>)) {
-        if !self.frozen {
-            write(&mut self.gradient);
-            self.book.thrown_away += self.book.ledger.unstepped_passes();
-            self.book.ledger = Ledger::Empty.after_backward();
-        }
     }
 
     fn check_length(&self, gradient: &[T]) -> Result<()> {

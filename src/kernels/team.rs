@@ -119,11 +119,10 @@ impl Team {
         pieces: &mut [P],
         work: &(impl Fn(&mut S, usize, &mut [P]) + Sync),
     ) {
-        let (threads, count) = (states.len(), pieces.len());
-        assert!((1..=self.threads()).contains(&threads), "{threads} states for {} threads", self.threads());
+        let (threads, count) = (self.threads_for(states), pieces.len());
         let (states, pieces) = (Parts(states.as_mut_ptr()), Parts(pieces.as_mut_ptr()));
         self.run(threads, &move |thread| {
-            let [from, to] = [thread, thread + 1].map(|thread| (thread * count).div_ceil(threads));
+            let [from, to] = share_of(thread, threads, count);
             // SAFETY: `run` gives each thread another number, of which each has a state and pieces of its own, within the
             // slices; those are borrowed until it returns.
             let (state, pieces) =
@@ -147,16 +146,14 @@ impl Team {
         block: usize,
         then: &(impl Fn(&mut S, &[P], usize, [&mut [R]; 2]) + Sync),
     ) {
-        let (threads, count, length) = (states.len(), pieces.len(), results[0].len());
-        assert!((1..=self.threads()).contains(&threads), "{threads} states for {} threads", self.threads());
+        let (threads, count, length) = (self.threads_for(states), pieces.len(), results[0].len());
         assert!(length == results[1].len() && block > 0, "results of one length, cut at blocks");
         let (states, pieces) = (Parts(states.as_mut_ptr()), Parts(pieces.as_mut_ptr()));
         let results = results.map(|results| Parts(results.as_mut_ptr()));
         // The number that `run` counts this piece by.
         let (shared, number) = (Arc::clone(&self.shared), self.pieces + 1);
         self.run(threads, &move |thread| {
-            let share = |count: usize| [thread, thread + 1].map(|thread| (thread * count).div_ceil(threads));
-            let [from, to] = share(count);
+            let [from, to] = share_of(thread, threads, count);
             {
                 let _arrival = Arrival { at: &shared.halfway[thread], piece: number };
                 // SAFETY: as in `share`. They are used no longer when this thread has arrived: what was bound before them is
@@ -166,7 +163,7 @@ impl Team {
                 work(state, from, pieces);
             }
             shared.wait_for(&shared.halfway[..threads], number, thread == 0);
-            let [from, to] = share(length.div_ceil(block)).map(|place| (place * block).min(length));
+            let [from, to] = share_of(thread, threads, length.div_ceil(block)).map(|place| (place * block).min(length));
             // SAFETY: the state is this thread's, and so are the results of its share, which is within the slices. All have
             // arrived: nobody changes a piece.
             let (state, pieces, results) = unsafe {
@@ -176,6 +173,13 @@ impl Team {
             };
             then(state, pieces, from, results);
         });
+    }
+
+    /// As many threads as there are states.
+    fn threads_for<S>(&self, states: &[S]) -> usize {
+        let threads = states.len();
+        assert!((1..=self.threads()).contains(&threads), "{threads} states for {} threads", self.threads());
+        threads
     }
 
     /// Calls `work` once on each of `threads` threads, at most all, with numbers from 0 on, and returns when all are done.
@@ -222,6 +226,11 @@ impl Team {
             panic!("a thread of the team panicked");
         }
     }
+}
+
+/// Where the share of a thread begins and ends, of `count` neighbours that `threads` share.
+fn share_of(thread: usize, threads: usize, count: usize) -> [usize; 2] {
+    [thread, thread + 1].map(|thread| (thread * count).div_ceil(threads))
 }
 
 /// A slice that is handed out in parts.

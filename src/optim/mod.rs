@@ -10,8 +10,8 @@ use crate::kernels;
 use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
-pub(crate) use clip::squared_grad_norm;
 pub use clip::{Clip, clip_norm, clip_value, grad_norm};
+pub(crate) use clip::{squared_grad_norm, squared_grad_norm_by};
 pub use schedule::Schedule;
 pub use sgd::{Momentum, Sgd, SgdConfig, StaleGradient};
 pub use warning::GradientWarning;

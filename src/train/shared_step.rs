@@ -5,7 +5,7 @@ use super::sums::Sums;
 use crate::error::Result;
 use crate::kernels::{self, Aligned, SQUARES};
 use crate::model::parameter_count;
-use crate::optim::step_plainly;
+use crate::optim::{squared_grad_norm_by, step_plainly};
 use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
@@ -123,12 +123,9 @@ impl<T: Scalar> SharedStep<T> {
 
     /// The square of the norm of the gradients that the parameters have got.
     pub fn squared_grad_norm(&self, parameters: &[Parameter<T>]) -> f64 {
-        let trained = parameters.iter().enumerate().filter(|(_, parameter)| !parameter.is_frozen());
-        let square = |(place, parameter): (usize, &Parameter<T>)| {
-            let square = if place == self.place { self.square } else { kernels::sum_of_squares(parameter.gradients()) };
-            square.as_f64()
-        };
-        trained.map(square).sum()
+        squared_grad_norm_by(parameters, |place, parameter| {
+            if place == self.place { self.square } else { kernels::sum_of_squares(parameter.gradients()) }
+        })
     }
 
     /// Takes the plain step that has been made, which is number `step`.

@@ -161,12 +161,12 @@ impl<T: Scalar> Accumulator<T> {
     {
         debug_assert!(self.made().is_none(), "a batch was begun");
         self.add_what_is_lacking();
-        let parameters = self.total.gradient.len();
+        let elements = self.total.gradient.len();
         if rows.len() != self.cut.rows {
-            self.cut = Shards::new(rows.len(), parameters);
+            self.cut = Shards::new(rows.len(), elements);
         }
         let cut = self.cut;
-        let work = rows.len() * parameters;
+        let work = rows.len() * elements;
         if cut.count == 1 && self.empty {
             // The only shard: its sums are the total.
             self.empty = false;
@@ -199,7 +199,7 @@ impl<T: Scalar> Accumulator<T> {
             let parameters = problem.model.parameters();
             if let (Some(shared), Some(step), 2..) = (&mut self.shared_step, step, threads)
                 && added + count == cut.count
-                && shared.fits(parameters, self.total.gradient.len())
+                && shared.fits(parameters, elements)
             {
                 let before = (!self.empty).then_some(&self.total);
                 let (making, results) = shared.make(parameters, before, step.plain_lr);

@@ -17,23 +17,6 @@ use crate::data::standardize::Standardizer;
 use crate::error::Result;
 use crate::scalar::Scalar;
 
-/// Rows in memory, and room for the order to take them in. The memory is used again and again.
-#[derive(Debug)]
-pub(super) struct Buffer<T> {
-    pub data: Option<Dataset<T>>,
-    pub order: Vec<u32>,
-}
-
-impl<T> Buffer<T> {
-    /// Puts so many rows, all there are, into a random order.
-    pub(super) fn shuffle(&mut self, rows: usize, rng: &mut ChaCha8Rng) -> &[u32] {
-        self.order.clear();
-        self.order.extend(0..rows as u32);
-        self.order.shuffle(rng);
-        &self.order
-    }
-}
-
 /// Which rows are loaded, and how.
 #[derive(Debug)]
 pub(super) struct Loading<'a, T> {
@@ -64,7 +47,7 @@ struct Current<T> {
 }
 
 impl<'a, T: Scalar> Loader<'a, T> {
-    /// With the generator that goes on to [shuffle](Buffer::shuffle) the rows of each buffer, if they are to be.
+    /// With the generator that goes on to shuffle the rows of each buffer, if they are to be.
     pub(super) fn new(loading: Loading<'a, T>) -> (Self, Option<ChaCha8Rng>) {
         let mut chunks: Vec<u32> = (0..loading.cache.chunk_count() as u32).rev().collect();
         let mut rng = None;
@@ -74,13 +57,13 @@ impl<'a, T: Scalar> Loader<'a, T> {
         (Loader { loading, chunks, current: None, bytes: Vec::new() }, rng)
     }
 
-    /// Fills a buffer with the next rows; `false` if there are none.
-    pub(super) fn fill(&mut self, buffer: &mut Buffer<T>) -> Result<bool> {
+    /// Fills a buffer, which may have room of earlier rows, with the next ones; `false` if there are none.
+    pub(super) fn fill(&mut self, buffer: &mut Option<Dataset<T>>) -> Result<bool> {
         if self.current.is_none() && self.chunks.is_empty() {
             return Ok(false); // With the buffer as it is, to be used again.
         }
         let width = self.loading.feature_names.len();
-        let mut rows = buffer.data.take().map_or_else(empty, Dataset::into_encoded);
+        let mut rows = buffer.take().map_or_else(empty, Dataset::into_encoded);
         rows.features.clear();
         rows.weights.iter_mut().for_each(Vec::clear);
         rows.lines = RowLines::default();
@@ -110,7 +93,7 @@ impl<'a, T: Scalar> Loader<'a, T> {
             standardizer.apply_to(&mut rows.features);
         }
         let (names, file) = (self.loading.feature_names.to_vec(), self.loading.cache.file());
-        buffer.data = Some(Dataset::from_encoded(rows, names, file)?.target_named(&self.loading.schema.target));
+        *buffer = Some(Dataset::from_encoded(rows, names, file)?.target_named(&self.loading.schema.target));
         Ok(true)
     }
 

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
 use std::thread;
 
+use rand::seq::SliceRandom;
+
 use super::cache::RowCache;
-use super::loader::{Buffer, Loader, Loading};
+use super::loader::{Loader, Loading};
 use super::share::Share;
+use crate::data::dataset::Dataset;
 use crate::data::rows::{Pass, RowSource, Visitor};
 use crate::data::schema::{Schema, Task};
 use crate::data::standardize::Standardizer;
@@ -48,7 +51,9 @@ pub struct RowStream<T> {
     /// The rows of a buffer.
     buffer_rows: usize,
     /// Buffers to use again.
-    spare: Vec<Buffer<T>>,
+    spare: Vec<Option<Dataset<T>>>,
+    /// Room for the order of a buffer's rows.
+    row_order: Vec<u32>,
 }
 
 impl<T: Scalar> RowStream<T> {
@@ -70,7 +75,17 @@ impl<T: Scalar> RowStream<T> {
         let row = (feature_names.len() + 1) * size_of::<T>() + target + size_of::<u32>();
         let buffer_rows = (memory / 4 / row).clamp(1, rows);
         let (cache, schema) = (Arc::clone(cache), schema.clone());
-        Ok(RowStream { cache, schema, feature_names, share, rows, standardizer: None, buffer_rows, spare: Vec::new() })
+        Ok(RowStream {
+            cache,
+            schema,
+            feature_names,
+            share,
+            rows,
+            standardizer: None,
+            buffer_rows,
+            spare: Vec::new(),
+            row_order: Vec::new(),
+        })
     }
 
     /// Standardises the features of every row that is visited. Default: they are as in the file.
@@ -110,13 +125,13 @@ impl<T: Scalar> RowSource<T> for RowStream<T> {
             },
         };
         let mut buffers = std::mem::take(&mut self.spare);
-        buffers.resize_with(2, || Buffer { data: None, order: Vec::new() });
+        buffers.resize_with(2, || None);
         let (done, to_fill) = channel();
         let (filled, to_visit) = sync_channel(1);
         for buffer in buffers {
             done.send(buffer).expect("the receiver is here");
         }
-        let spare = &mut self.spare;
+        let RowStream { spare, row_order, .. } = self;
         let (mut loader, mut rng) = Loader::new(loading);
         thread::scope(|scope| {
             let loader = scope.spawn(move || {
@@ -144,15 +159,19 @@ impl<T: Scalar> RowSource<T> for RowStream<T> {
                 spare
             });
             let outcome = to_visit.iter().try_for_each(|buffer| {
-                let mut buffer: Buffer<T> = buffer.map_err(Some)?;
-                let data = buffer.data.take().expect("a buffer that was filled");
+                let buffer: Option<Dataset<T>> = buffer.map_err(Some)?;
+                let data = buffer.as_ref().expect("a buffer that was filled");
                 // Here, and not where it was filled: that takes longer than most visits.
                 let rows = match &mut rng {
                     None => RowIndex::range(0, data.rows()),
-                    Some(rng) => RowIndex::list(buffer.shuffle(data.rows(), rng)),
+                    Some(rng) => {
+                        row_order.clear();
+                        row_order.extend(0..data.rows() as u32);
+                        row_order.shuffle(rng);
+                        RowIndex::list(row_order)
+                    }
                 };
-                let flow = f(&data, rows).map_err(Some)?;
-                buffer.data = Some(data);
+                let flow = f(data, rows).map_err(Some)?;
                 // Who does not listen any more has loaded the last rows.
                 let _ = done.send(buffer);
                 if flow.is_break() { Err(None) } else { Ok(()) }
