@@ -171,13 +171,13 @@ def grow(tools, options):
     sizes_in_rows = [sized(*size) for size in contestants.GROWTH_IN_ROWS]
     sizes_in_features = [sized(*size) for size in contestants.GROWTH_IN_FEATURES]
     log = OUTPUT / "growth.jsonl"
-    logs = [("growth", *sized(*contestants.LOGGED)), ("log", *sized(*contestants.LOGGED), log)]
+    log_work = command("log", *sized(*contestants.LOGGED), log)
     rows, features, logged = [], [], []
     for number in range(1, options.runs + 1):
         say(f"growth: round {number} of {options.runs}")
         rows.append([run(command("growth", *size), None, ("", 2)) for size in sizes_in_rows])
         features.append([run(command("growth", *size), None, ("", 2)) for size in sizes_in_features])
-        logged.append([run(command(*arguments), None, ("", 2)) for arguments in logs])
+        logged.append(run(log_work, None, ("", 2)))
     log.unlink()
     return (sizes_in_rows, rows), (sizes_in_features, features), logged
 

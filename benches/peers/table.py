@@ -88,12 +88,11 @@ class Page:
                 "the matrix, MB",
             ]
             self.parts += [f"### {title}", markdown(head, lines)]
-        plain, with_log = zip(*logged)
-        costs = [b.answer["seconds_of_fit"] / a.answer["seconds_of_fit"] for a, b in logged]
-        seconds = [[run.answer["seconds_of_fit"] for run in runs] for runs in (plain, with_log)]
+        with_log, without = zip(*((run.answer["seconds"], run.answer["seconds_without"]) for run in logged))
+        costs = [mine / base for mine, base in zip(with_log, without)]
         lines = [
-            ["no log", spread(seconds[0]), "1"],
-            ["every step in a JSON lines file", spread(seconds[1]), spread(costs)],
+            ["no log", spread(without), "1"],
+            ["every step in a JSON lines file", spread(with_log), spread(costs)],
         ]
         self.parts += ["### The cost of a log", markdown(["", "seconds", "over no log"], lines)]
 

@@ -3,7 +3,8 @@
 //! - `WORK DATA THREADS`, for `mse`, `softmax` and `full`: training; DATA is the folder that data.py filled.
 //! - `read WORK DATA THREADS`: the features of a work, read once per epoch and added up: what no program can beat.
 //! - `growth ROWS FEATURES EPOCHS`: MSE in batches of 256 on made-up data, as a matrix of any size.
-//! - `log ROWS FEATURES EPOCHS FILE`: the same with every step written to a JSON lines log.
+//! - `log ROWS FEATURES EPOCHS FILE`: the same with every step written to a JSON lines log and without one, several times
+//!   by turns.
 
 use std::fs;
 use std::hint::black_box;
@@ -32,10 +33,8 @@ fn main() -> Result<(), AnyError> {
         ["softmax", folder, threads] => train_softmax(&Folder::open(folder, "softmax")?, threads.parse()?)?,
         ["full", folder, threads] => train_full(&Folder::open(folder, "full")?, threads.parse()?)?,
         ["read", work, folder, threads] => read(&Folder::open(folder, work)?, threads.parse()?)?,
-        ["growth", rows, features, epochs] => growth(rows.parse()?, features.parse()?, epochs.parse()?, None)?,
-        ["log", rows, features, epochs, file] => {
-            growth(rows.parse()?, features.parse()?, epochs.parse()?, Some(file.as_ref()))?
-        }
+        ["growth", rows, features, epochs] => growth(rows.parse()?, features.parse()?, epochs.parse()?)?,
+        ["log", rows, features, epochs, file] => log(rows.parse()?, features.parse()?, epochs.parse()?, file.as_ref())?,
         _ => return Err("the works and their arguments stand at the top of benches/peers/works.rs".into()),
     };
     println!("{answer}");
@@ -219,27 +218,63 @@ fn read(folder: &Folder, threads: usize) -> Result<Value, AnyError> {
     Ok(json!({ "seconds": seconds, "loss": null, "gigabytes_per_second": bytes / seconds / 1e9 }))
 }
 
-/// MSE in batches of 256 on a linear target; nanoseconds per row and feature.
-fn growth(rows: usize, features: usize, epochs: usize, log: Option<&Path>) -> Result<Value, AnyError> {
-    let mut noise = limit::Noise(1);
-    let mut x = zero_matrix(rows, features);
-    x.iter_mut().for_each(|x| *x = noise.number());
-    let weight: Vec<f32> = (0..features).map(|_| noise.number()).collect();
-    let y: Vec<f32> = x.outer_iter().map(|row| row.iter().zip(&weight).map(|(x, w)| x * w).sum()).collect();
-    let data = Dataset::with_values(x, Array2::from_shape_vec((rows, 1), y)?)?;
-    let config = TrainConfig { epochs, batch_size: BatchSize::Rows(256), ..TrainConfig::default() };
-    let mut recorder = Recorder::with_capacity(epochs * rows.div_ceil(256));
-    let lr = 0.1 / features as f64;
-    if let Some(path) = log {
-        let header = LogHeader { classes: Vec::new(), config: json!({}), load_seconds: 0.0 };
-        recorder.log = Some(RunLog::create(path, LogFormat::of(path), header)?);
+/// MSE in batches of 256 on a linear target.
+struct MadeUp {
+    data: Dataset<f32>,
+    epochs: usize,
+}
+
+impl MadeUp {
+    fn new(rows: usize, features: usize, epochs: usize) -> Result<Self, AnyError> {
+        let mut noise = limit::Noise(1);
+        let mut x = zero_matrix(rows, features);
+        x.iter_mut().for_each(|x| *x = noise.number());
+        let weight: Vec<f32> = (0..features).map(|_| noise.number()).collect();
+        let y: Vec<f32> = x.outer_iter().map(|row| row.iter().zip(&weight).map(|(x, w)| x * w).sum()).collect();
+        Ok(MadeUp { data: Dataset::with_values(x, Array2::from_shape_vec((rows, 1), y)?)?, epochs })
     }
-    let started = Instant::now();
-    let (_, report) = fit(&data, &Mse, 1, lr, config, &mut recorder)?;
+
+    /// The seconds of a whole run, with what was recorded of it.
+    fn fit(&self, log: Option<RunLog>) -> Result<(f64, Recorder, Report), AnyError> {
+        let (rows, features) = self.data.features().dim();
+        let config = TrainConfig { epochs: self.epochs, batch_size: BatchSize::Rows(256), ..TrainConfig::default() };
+        let mut recorder = Recorder { log, ..Recorder::with_capacity(self.epochs * rows.div_ceil(256)) };
+        let started = Instant::now();
+        let (_, report) = fit(&self.data, &Mse, 1, 0.1 / features as f64, config, &mut recorder)?;
+        Ok((started.elapsed().as_secs_f64(), recorder, report))
+    }
+}
+
+/// Nanoseconds per row and feature.
+fn growth(rows: usize, features: usize, epochs: usize) -> Result<Value, AnyError> {
+    let (_, recorder, report) = MadeUp::new(rows, features, epochs)?.fit(None)?;
     Ok(json!({
         "seconds": recorder.seconds,
-        "seconds_of_fit": started.elapsed().as_secs_f64(),
         "loss": report.loss,
         "nanoseconds_per_value": recorder.seconds * 1e9 / (rows * features * epochs) as f64,
     }))
+}
+
+/// The median seconds of runs with a log and of runs without, by turns on the same memory: where it lies changes a run by
+/// more than a log does.
+fn log(rows: usize, features: usize, epochs: usize, path: &Path) -> Result<Value, AnyError> {
+    const TURNS: usize = 5;
+    let made_up = MadeUp::new(rows, features, epochs)?;
+    made_up.fit(None)?;
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for turn in 0..2 * TURNS {
+        // Neither always comes after the other.
+        if turn % 4 == 0 || turn % 4 == 3 {
+            without.push(made_up.fit(None)?.0);
+        } else {
+            let header = LogHeader { classes: Vec::new(), config: json!({}), load_seconds: 0.0 };
+            with.push(made_up.fit(Some(RunLog::create(path, LogFormat::of(path), header)?))?.0);
+        }
+    }
+    Ok(json!({ "seconds": median(with), "seconds_without": median(without), "loss": null }))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
