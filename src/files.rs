@@ -8,6 +8,13 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
+/// The bytes that are written in one go where nobody reads before the file is whole. The rows of a run that keeps a log drive
+/// the system's own code and data out of the caches between two writes: one of 64 KB waits for them longer than it writes.
+const PIECE: usize = 1 << 20;
+
+/// The same where somebody may read along.
+const DIRECT_PIECE: usize = 64 << 10;
+
 /// A file being written. It takes the place of what stood at its path only when it is [committed](Self::commit);
 /// dropped before, it leaves everything as it was.
 ///
@@ -24,6 +31,13 @@ enum Destination {
     Direct(BufWriter<File>),
 }
 
+impl Destination {
+    fn direct(path: &Path) -> io::Result<Self> {
+        let file = File::options().write(true).open(path)?;
+        Ok(Destination::Direct(BufWriter::with_capacity(DIRECT_PIECE, file)))
+    }
+}
+
 impl AtomicFile {
     /// Starts writing the file at `path`.
     ///
@@ -38,19 +52,18 @@ impl AtomicFile {
         // Standard output is written to as it is, wherever it leads.
         let device = path.starts_with("/dev") || path.starts_with("/proc");
         let destination = match &existing {
-            Some(_) if device => Destination::Direct(buffered(File::options().write(true).open(path).map_err(fail)?)),
+            Some(_) if device => Destination::direct(path).map_err(fail)?,
             Some(metadata) if metadata.is_dir() => {
                 return Err(fail(io::Error::from(io::ErrorKind::IsADirectory)));
             }
-            Some(metadata) if !metadata.is_file() => {
-                Destination::Direct(buffered(File::options().write(true).open(&target).map_err(fail)?))
-            }
+            Some(metadata) if !metadata.is_file() => Destination::direct(&target).map_err(fail)?,
             _ => {
                 if existing.is_some() {
                     // A file that may not be written to must not be replaced either.
                     File::options().append(true).open(&target).map_err(fail)?;
                 }
-                Destination::Replace(buffered(temporary_beside(&target, existing).map_err(fail)?))
+                let file = temporary_beside(&target, existing).map_err(fail)?;
+                Destination::Replace(BufWriter::with_capacity(PIECE, file))
             }
         };
         Ok(AtomicFile { path: target, destination })
@@ -87,11 +100,6 @@ impl Write for AtomicFile {
             Destination::Direct(file) => file.flush(),
         }
     }
-}
-
-/// A writer in large pieces: a log may have a line for every few microseconds.
-fn buffered<W: Write>(file: W) -> BufWriter<W> {
-    BufWriter::with_capacity(64 * 1024, file)
 }
 
 /// A temporary file in the same folder, with the permissions of the file it will replace.
