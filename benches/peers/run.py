@@ -178,7 +178,6 @@ def grow(tools, options):
         rows.append([run(command("growth", *size), None, ("", 2)) for size in sizes_in_rows])
         features.append([run(command("growth", *size), None, ("", 2)) for size in sizes_in_features])
         logged.append(run(log_work, None, ("", 2)))
-    log.unlink()
     return (sizes_in_rows, rows), (sizes_in_features, features), logged
 
 
