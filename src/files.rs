@@ -9,8 +9,8 @@ use tempfile::NamedTempFile;
 use crate::error::{Error, Result};
 
 /// The bytes that are written in one go where nobody reads before the file is whole. The rows of a run that keeps a log drive
-/// the system's own code and data out of the caches between two writes: one of 64 KB waits for them longer than it writes.
-const PIECE: usize = 1 << 20;
+/// the system's own code and data out of the caches between two writes: 64 KB then take longer to fetch those than to write.
+const WHOLE_PIECE: usize = 1 << 20;
 
 /// The same where somebody may read along.
 const DIRECT_PIECE: usize = 64 << 10;
@@ -63,7 +63,7 @@ impl AtomicFile {
                     File::options().append(true).open(&target).map_err(fail)?;
                 }
                 let file = temporary_beside(&target, existing).map_err(fail)?;
-                Destination::Replace(BufWriter::with_capacity(PIECE, file))
+                Destination::Replace(BufWriter::with_capacity(WHOLE_PIECE, file))
             }
         };
         Ok(AtomicFile { path: target, destination })
@@ -132,16 +132,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::write(&path, "old").unwrap();
-        let mut file = AtomicFile::create(&path).unwrap();
-        file.write_all(b"new").unwrap();
-        drop(file);
-        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        // What is still held back, and so much that some of it has reached the disk before.
+        for text in ["new".to_owned(), "lines\n".repeat(WHOLE_PIECE / 2)] {
+            let write = || {
+                let mut file = AtomicFile::create(&path).unwrap();
+                text.split_inclusive('\n').for_each(|line| file.write_all(line.as_bytes()).unwrap());
+                file
+            };
+            drop(write());
+            assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 
-        let mut file = AtomicFile::create(&path).unwrap();
-        file.write_all(b"new").unwrap();
-        file.commit().unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+            write().commit().unwrap();
+            assert!(fs::read_to_string(&path).unwrap() == text);
+            fs::write(&path, "old").unwrap();
+        }
     }
 
     #[test]

@@ -264,11 +264,12 @@ impl<T: Scalar> Parameter<T> {
         Ok(())
     }
 
-    /// The same, with what is done to write it over.
+    /// The same, with what is done to write it over, which must leave it as long.
     #[inline(always)]
     pub(crate) fn replace_gradient_by(&mut self, write: impl FnOnce(&mut Aligned<T>)) {
         if !self.frozen {
             write(&mut self.gradient);
+            debug_assert_eq!(self.gradient.len(), self.value.len(), "a gradient for each element");
             self.book.thrown_away += self.book.ledger.unstepped_passes();
             self.book.ledger = Ledger::Empty.after_backward();
         }

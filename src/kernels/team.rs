@@ -176,6 +176,9 @@ impl Team {
     }
 
     /// As many threads as there are states.
+    ///
+    /// # Panics
+    /// If there is no state, or more of them than threads.
     fn threads_for<S>(&self, states: &[S]) -> usize {
         let threads = states.len();
         assert!((1..=self.threads()).contains(&threads), "{threads} states for {} threads", self.threads());

@@ -52,13 +52,13 @@ pub(crate) fn squared_grad_norm<T: Scalar>(parameters: &[Parameter<T>]) -> f64 {
     squared_grad_norm_by(parameters, |_, parameter| kernels::sum_of_squares(parameter.gradients()))
 }
 
-/// The same, of the squares that `squares` gives for each parameter and its place.
+/// The same, of the square that `square_of` gives for each place and its parameter.
 pub(crate) fn squared_grad_norm_by<T: Scalar>(
     parameters: &[Parameter<T>],
-    squares: impl Fn(usize, &Parameter<T>) -> T,
+    square_of: impl Fn(usize, &Parameter<T>) -> T,
 ) -> f64 {
     let trained = parameters.iter().enumerate().filter(|(_, parameter)| !parameter.is_frozen());
-    trained.map(|(place, parameter)| squares(place, parameter).as_f64()).sum()
+    trained.map(|(place, parameter)| square_of(place, parameter).as_f64()).sum()
 }
 
 /// Scales all gradients by `min(1, max_norm / (norm + 1e-6))`, and returns the norm before, as

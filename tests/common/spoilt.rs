@@ -1,4 +1,4 @@
-//! Losses and models whose gradients are wrong.
+//! Losses and models whose gradients are wrong, and a loss to spoil.
 
 use gradus::{
     BinaryCrossEntropy, Linear, Loss, LossValue, Model, Parameter, Reduction, Result, RowLoss, Target, TargetKind,

@@ -50,7 +50,7 @@ pub struct RowStream<T> {
     standardizer: Option<Standardizer>,
     /// The rows of a buffer.
     buffer_rows: usize,
-    /// Buffers to use again.
+    /// Buffers to use again; `None` has no room yet.
     spare: Vec<Option<Dataset<T>>>,
     /// Room for the order of a buffer's rows.
     row_order: Vec<u32>,
@@ -72,6 +72,7 @@ impl<T: Scalar> RowStream<T> {
         }
         let feature_names = schema.feature_names();
         let target = if schema.task == Task::Multiclass { size_of::<usize>() } else { size_of::<T>() };
+        // With a place in an order, though one order serves both buffers: where they end decides how rows are shuffled.
         let row = (feature_names.len() + 1) * size_of::<T>() + target + size_of::<u32>();
         let buffer_rows = (memory / 4 / row).clamp(1, rows);
         let (cache, schema) = (Arc::clone(cache), schema.clone());

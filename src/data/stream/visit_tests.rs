@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 
 use super::*;
 use crate::data::csv::{CsvOptions, Table};
-use crate::data::dataset::Dataset;
 use crate::data::infer::SchemaOptions;
 use crate::data::rows::{InMemory, Order};
 use crate::data::stream::CacheOptions;
