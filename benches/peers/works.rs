@@ -1,7 +1,7 @@
 //! The works of `benches/peers` that start in memory, through the public API: one work a call, one line of JSON.
 //!
 //! - `WORK DATA THREADS`, for `mse`, `softmax` and `full`: training; DATA is the folder that data.py filled.
-//! - `read WORK DATA THREADS`: the features of a work, read once per epoch and added up: what no program can beat.
+//! - `read WORK DATA THREADS`: the features of a work, read once per epoch and added up.
 //! - `growth ROWS FEATURES EPOCHS`: MSE in batches of 256 on made-up data, as a matrix of any size.
 //! - `log ROWS FEATURES EPOCHS FILE`: the same with every step written to a JSON lines log and without one, several times
 //!   by turns.
