@@ -264,22 +264,29 @@ impl<T: Scalar> Parameter<T> {
         Ok(())
     }
 
-    /// The same, with what is done to write it over, which must leave it as long.
+    /// The same, with what is done to write it over.
     #[inline(always)]
-    pub(crate) fn replace_gradient_by(&mut self, write: impl FnOnce(&mut Aligned<T>)) {
+    pub(crate) fn replace_gradient_by(&mut self, write: impl FnOnce(&mut [T])) {
         if !self.frozen {
             write(&mut self.gradient);
-            debug_assert_eq!(self.gradient.len(), self.value.len(), "a gradient for each element");
-            self.book.thrown_away += self.book.ledger.unstepped_passes();
-            self.book.ledger = Ledger::Empty.after_backward();
+            self.note_replaced();
         }
     }
 
     /// The same with a gradient that is made already: the one that was there goes where it came from.
     pub(crate) fn exchange_gradient(&mut self, gradient: &mut Aligned<T>) -> Result<()> {
         self.check_length(gradient)?;
-        self.replace_gradient_by(|own| std::mem::swap(own, gradient));
+        if !self.frozen {
+            std::mem::swap(&mut self.gradient, gradient);
+            self.note_replaced();
+        }
         Ok(())
+    }
+
+    #[inline(always)]
+    fn note_replaced(&mut self) {
+        self.book.thrown_away += self.book.ledger.unstepped_passes();
+        self.book.ledger = Ledger::Empty.after_backward();
     }
 
     /// Takes other values, as many; those that were there go where these came from.
