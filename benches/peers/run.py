@@ -160,7 +160,7 @@ def fastest_way(entrant, data, options):
 
 
 def grow(tools, options):
-    """Nanoseconds per row and feature at several sizes, with the sizes, and the time without and with a log."""
+    """Nanoseconds per row and feature at several sizes, with the sizes, and runs that tell what a log takes."""
 
     def command(*arguments):
         return contestants.Contestant("gradus", "gradus", lambda *_: [tools.works, *map(str, arguments)])

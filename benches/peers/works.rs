@@ -218,7 +218,7 @@ fn read(folder: &Folder, threads: usize) -> Result<Value, AnyError> {
     Ok(json!({ "seconds": seconds, "loss": null, "gigabytes_per_second": bytes / seconds / 1e9 }))
 }
 
-/// MSE in batches of 256 on a linear target.
+/// Made-up rows with a linear target, for MSE in batches of 256.
 struct MadeUp {
     data: Dataset<f32>,
     epochs: usize,
@@ -235,7 +235,7 @@ impl MadeUp {
     }
 
     /// The seconds of a whole run, with what was recorded of it.
-    fn fit(&self, log: Option<RunLog>) -> Result<(f64, Recorder, Report), AnyError> {
+    fn timed_fit(&self, log: Option<RunLog>) -> Result<(f64, Recorder, Report), AnyError> {
         let (rows, features) = self.data.features().dim();
         let config = TrainConfig { epochs: self.epochs, batch_size: BatchSize::Rows(256), ..TrainConfig::default() };
         let mut recorder = Recorder { log, ..Recorder::with_capacity(self.epochs * rows.div_ceil(256)) };
@@ -247,7 +247,7 @@ impl MadeUp {
 
 /// Nanoseconds per row and feature.
 fn growth(rows: usize, features: usize, epochs: usize) -> Result<Value, AnyError> {
-    let (_, recorder, report) = MadeUp::new(rows, features, epochs)?.fit(None)?;
+    let (_, recorder, report) = MadeUp::new(rows, features, epochs)?.timed_fit(None)?;
     Ok(json!({
         "seconds": recorder.seconds,
         "loss": report.loss,
@@ -260,15 +260,15 @@ fn growth(rows: usize, features: usize, epochs: usize) -> Result<Value, AnyError
 fn log(rows: usize, features: usize, epochs: usize, path: &Path) -> Result<Value, AnyError> {
     const TURNS: usize = 5;
     let made_up = MadeUp::new(rows, features, epochs)?;
-    made_up.fit(None)?;
+    made_up.timed_fit(None)?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for turn in 0..2 * TURNS {
         // Neither always comes after the other.
         if turn % 4 == 0 || turn % 4 == 3 {
-            without.push(made_up.fit(None)?.0);
+            without.push(made_up.timed_fit(None)?.0);
         } else {
             let header = LogHeader { classes: Vec::new(), config: json!({}), load_seconds: 0.0 };
-            with.push(made_up.fit(Some(RunLog::create(path, LogFormat::of(path), header)?))?.0);
+            with.push(made_up.timed_fit(Some(RunLog::create(path, LogFormat::of(path), header)?))?.0);
             fs::remove_file(path)?;
         }
     }
