@@ -34,6 +34,7 @@ pub(super) struct Tableau<T> {
     /// The entry of least error in the last row.
     finest: Option<Extrapolated<T>>,
     best: Option<Extrapolated<T>>,
+    settled: bool,
 }
 
 /// An entry of the tableau.
@@ -58,8 +59,12 @@ impl<T: Scalar> Extrapolated<T> {
 }
 
 impl<T: Scalar> Tableau<T> {
-    /// Adds the row that begins with the central difference of the next smaller step.
-    pub fn push(&mut self, central: Slope<T>) {
+    /// Adds the row that begins with the central difference of the next smaller step, which may be `small` by any
+    /// measure. A settled tableau takes no more: steps that another output still needs would only bring it noise.
+    pub fn push(&mut self, central: Slope<T>, small: bool) {
+        if self.settled {
+            return;
+        }
         let above = self.row;
         self.row[0] = central;
         let mut weight = T::one();
@@ -84,6 +89,7 @@ impl<T: Scalar> Tableau<T> {
                 self.best = Some(confirmed);
             }
         }
+        self.settled = self.settles(small);
     }
 
     /// The answer; `None` before the third row.
@@ -91,9 +97,14 @@ impl<T: Scalar> Tableau<T> {
         self.best
     }
 
+    /// Whether a further row could not better the answer.
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     /// Whether to stop: the noise alone of a further row would exceed the error of the best entry, or steps are `small`
-    /// by any measure and the entry is good; and the last row does not put it in doubt.
-    pub fn is_settled(&self, small: bool) -> bool {
+    /// and the entry is good; and the last row does not put it in doubt.
+    fn settles(&self, small: bool) -> bool {
         let (Some(best), Some(finest)) = (self.best, self.finest) else { return false };
         let noise_of_next = self.row[0].noise * T::from_f64(RATIO);
         let good = best.error <= T::epsilon().cbrt() * best.value.abs();
@@ -110,7 +121,7 @@ mod tests {
         let mut tableau = Tableau::default();
         for i in 0..5 {
             let h = RATIO.powi(-i);
-            tableau.push(Slope { value: 3.0 + 5.0 * h.powi(2) - 7.0 * h.powi(4), noise: 0.0 });
+            tableau.push(Slope { value: 3.0 + 5.0 * h.powi(2) - 7.0 * h.powi(4), noise: 0.0 }, false);
             assert!(i < 2 || (tableau.row[2].value - 3.0).abs() < 1e-14, "row {i}: {:?}", tableau.row);
         }
         let best = tableau.best().unwrap();
@@ -121,18 +132,18 @@ mod tests {
     fn the_noise_of_the_function_is_a_floor_under_the_error() {
         let mut tableau = Tableau::default();
         for i in 0..3 {
-            assert!(!tableau.is_settled(true), "row {i}");
-            tableau.push(Slope { value: 1.0, noise: 1e-16 * RATIO.powi(i) });
+            assert!(!tableau.is_settled(), "row {i}");
+            tableau.push(Slope { value: 1.0, noise: 1e-16 * RATIO.powi(i) }, false);
         }
         assert!(tableau.best().unwrap().error >= 1e-16);
-        assert!(tableau.is_settled(false));
+        assert!(tableau.is_settled());
     }
 
     #[test]
     fn finer_rows_refute_what_coarse_ones_agreed_on() {
         let mut tableau = Tableau::default();
         for value in [0.0_f64, 1e-9, 1.0, 7.0, 7.0, 7.0] {
-            tableau.push(Slope { value, noise: 1e-16 });
+            tableau.push(Slope { value, noise: 1e-16 }, false);
         }
         assert!((tableau.best().unwrap().value - 7.0).abs() < 1e-12, "{:?}", tableau.best());
     }
@@ -141,9 +152,9 @@ mod tests {
     fn rows_that_disagree_are_reported_as_error_and_not_settled() {
         let mut tableau = Tableau::default();
         for value in [1.0, -1.0, 1.0, -1.0, 1.0] {
-            tableau.push(Slope { value, noise: 1e-16 });
+            tableau.push(Slope { value, noise: 1e-16 }, false);
         }
-        assert!(!tableau.is_settled(false));
+        assert!(!tableau.is_settled());
         assert!(tableau.best().unwrap().error > 1.0);
     }
 }
