@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::dataset::Dataset;
-use super::order::permutation;
+use super::order::{each_shuffled_part, generator};
 use crate::error::Result;
 use crate::kernels::RowIndex;
 use crate::scalar::Scalar;
@@ -50,8 +50,8 @@ pub trait RowSource<T: Scalar> {
         0
     }
 
-    /// All rows, where they are in memory together: the data set that [`visit`](RowSource::visit) hands over, at once, and
-    /// the same in every pass. Training on few rows then need not visit them. Default: they are not.
+    /// All rows, where they are in memory together: the data set that [`visit`](RowSource::visit) hands over each time, in
+    /// every pass. Training on few rows then need not visit them. Default: they are not.
     fn in_memory(&self) -> Option<&Dataset<T>> {
         None
     }
@@ -75,17 +75,21 @@ pub trait RowSource<T: Scalar> {
 /// What is done with rows in memory and the order to take them in: all rows of the data set, each once.
 pub type Visitor<'a, T> = dyn FnMut(&Dataset<T>, RowIndex<'_>) -> Result<ControlFlow<()>> + 'a;
 
-/// The rows of a data set, all in memory: they are visited at once, shuffled as by [`permutation`].
+/// Rows of a shuffled data set that are visited at once, or of a batch, if that has more.
+const PART_ROWS: usize = 1 << 16;
+
+/// The rows of a data set, all in memory, shuffled as by [`permutation`](super::permutation).
 #[derive(Debug, Clone)]
 pub struct InMemory<'a, T> {
     data: &'a Dataset<T>,
-    order: Vec<u32>,
+    /// Room for a part of an order.
+    part: Vec<u32>,
 }
 
 impl<'a, T: Scalar> InMemory<'a, T> {
     /// The rows of this data set.
     pub fn new(data: &'a Dataset<T>) -> Self {
-        InMemory { data, order: Vec::new() }
+        InMemory { data, part: Vec::new() }
     }
 }
 
@@ -103,14 +107,16 @@ impl<T: Scalar> RowSource<T> for InMemory<'_, T> {
     }
 
     fn visit(&mut self, pass: Pass, f: &mut Visitor<'_, T>) -> Result<()> {
-        let rows = match pass.order {
-            Order::File => RowIndex::range(0, self.data.rows()),
+        let InMemory { data, part } = self;
+        match pass.order {
+            Order::File => f(data, RowIndex::range(0, data.rows())).map(drop),
             Order::Shuffled { seed, epoch } => {
-                permutation(&mut self.order, self.data.rows(), seed, epoch);
-                RowIndex::list(&self.order)
+                let multiple = pass.multiple.max(1);
+                let part_rows = PART_ROWS.max(multiple) / multiple * multiple;
+                let rng = &mut generator(seed, epoch as u64);
+                each_shuffled_part(part, data.rows(), rng, part_rows, &mut |part| f(data, RowIndex::list(part)))
             }
-        };
-        f(self.data, rows).map(drop)
+        }
     }
 }
 

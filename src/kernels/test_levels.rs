@@ -10,7 +10,7 @@ use super::rows::RowIndex;
 static LEVEL: RwLock<()> = RwLock::new(());
 
 /// Runs a test with each level this machine has.
-pub(super) fn on_every_level(test: impl Fn()) {
+pub(super) fn on_every_level(mut test: impl FnMut()) {
     /// Also when a test fails.
     struct Restore(Level);
     impl Drop for Restore {

@@ -255,8 +255,9 @@ where
         let mut interrupted = false;
         // Rows of the epoch that were visited, and those among them that wait for the rest of their effective batch.
         let (mut visited, mut waiting) = (0, 0);
+        let in_memory = source.in_memory().is_some();
         source.visit(Pass { order, multiple: batch }, &mut |data, rows| {
-            if self.epoch == 1 {
+            if self.epoch == 1 && (visited == 0 || !in_memory) {
                 check_block(data, &*self.model, self.loss)?;
             }
             let samples = &Samples::of(data);

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
 use std::thread;
 
-use rand::seq::SliceRandom;
-
 use super::cache::RowCache;
 use super::loader::{Loader, Loading};
 use super::share::Share;
 use crate::data::dataset::Dataset;
+use crate::data::order::put_shuffled;
 use crate::data::rows::{Pass, RowSource, Visitor};
 use crate::data::schema::{Schema, Task};
 use crate::data::standardize::Standardizer;
@@ -166,9 +165,7 @@ impl<T: Scalar> RowSource<T> for RowStream<T> {
                 let rows = match &mut rng {
                     None => RowIndex::range(0, data.rows()),
                     Some(rng) => {
-                        row_order.clear();
-                        row_order.extend(0..data.rows() as u32);
-                        row_order.shuffle(rng);
+                        put_shuffled(row_order, data.rows(), rng);
                         RowIndex::list(row_order)
                     }
                 };
