@@ -5,8 +5,8 @@ use crate::kernels;
 use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
-/// Rows between two looks at all parameters, while nothing is large.
-const ROWS: usize = 256;
+/// Rows between two looks at all parameters, while nothing is large. A look waits for what other threads have written.
+const ROWS: usize = 4096;
 
 /// Watches the parameters. While they and updates are far from overflowing it looks at them once in a while, and at the end
 /// of each epoch; once a parameter or an update is that long, or a first value that large, before and after every step.
