@@ -134,6 +134,30 @@ mod tests {
         assert_eq!(order(MANY, 7, 3)[..4], [4_190, 26_893, 177, 32_009]);
     }
 
+    #[test]
+    fn parts_make_the_order_of_the_whole() {
+        for (rows, part_rows, lengths) in
+            [(MANY - 1, 9, vec![MANY - 1]), (MANY, 30_000, vec![30_000, 2_768]), (MANY + 2, MANY + 2, vec![MANY + 2])]
+        {
+            let (mut parts, mut lengths_found) = (Vec::new(), Vec::new());
+            each_shuffled_part(&mut Vec::new(), rows, &mut generator(4, 2), part_rows, &mut |part| {
+                parts.extend_from_slice(part);
+                lengths_found.push(part.len());
+                Ok(ControlFlow::Continue(()))
+            })
+            .unwrap();
+            assert_eq!(lengths_found, lengths, "{rows} rows");
+            assert!(parts == order(rows, 4, 2), "{rows} rows");
+        }
+        let mut parts = 0;
+        each_shuffled_part(&mut Vec::new(), MANY, &mut generator(4, 2), 10, &mut |_| {
+            parts += 1;
+            Ok(if parts == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })
+        .unwrap();
+        assert_eq!(parts, 3);
+    }
+
     /// How far a statistic of an order is from its mean over all orders, in standard deviations.
     type Statistic = (&'static str, fn(&[u32]) -> f64);
 

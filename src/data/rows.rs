@@ -141,3 +141,36 @@ impl<T: Scalar, S: RowSource<T> + ?Sized> RowSource<T> for &mut S {
         (**self).visit(pass, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::permutation;
+    use ndarray::Array2;
+
+    #[test]
+    fn many_rows_are_visited_in_parts_of_whole_batches_in_the_order_of_the_permutation() {
+        const ROWS: usize = 150_000;
+        let data = Dataset::with_classes(Array2::<f32>::zeros((ROWS, 1)), vec![0; ROWS]).unwrap();
+        let mut expected = Vec::new();
+        permutation(&mut expected, ROWS, 4, 2);
+        let mut rows = InMemory::new(&data);
+        for (multiple, counts) in [
+            (0, vec![PART_ROWS, PART_ROWS, ROWS - 2 * PART_ROWS]),
+            (1_000, vec![65_000, 65_000, 20_000]),
+            (100_000, vec![100_000, 50_000]),
+            (usize::MAX, vec![ROWS]),
+        ] {
+            let (mut visited, mut found) = (Vec::new(), Vec::new());
+            let pass = Pass { order: Order::Shuffled { seed: 4, epoch: 2 }, multiple };
+            rows.visit(pass, &mut |_, part| {
+                visited.extend(part.iter().map(|row| row as u32));
+                found.push(part.len());
+                Ok(ControlFlow::Continue(()))
+            })
+            .unwrap();
+            assert_eq!(found, counts, "multiples of {multiple}");
+            assert!(visited == expected, "multiples of {multiple}");
+        }
+    }
+}

@@ -160,7 +160,7 @@ fn a_visit_ends_when_it_is_broken_off_or_fails() {
 }
 
 #[test]
-fn rows_in_memory_are_visited_at_once_in_the_order_of_the_permutation() {
+fn few_rows_in_memory_are_visited_at_once_in_the_order_of_the_permutation() {
     let table = Table::<f64>::parse("a.csv", &text(20), &CsvOptions::default()).unwrap();
     let (schema, _) = Schema::infer(&table, &SchemaOptions::default()).unwrap();
     let data = schema.encode_owned(table).unwrap().data;
