@@ -52,6 +52,7 @@ pub use loss_sum::LossSum;
 pub(crate) use marks::{MARKED_AT_ONCE, mark_bytes};
 pub use output_loss::{OutputLoss, RowTargets, output_loss};
 pub(crate) use pages::{Reserve, aligned_zeros};
+pub(crate) use processor::SideBySide;
 pub use row_labels::{RowLabels, SoftmaxLoss};
 pub use rows::{RowIndex, Rows};
 pub(crate) use shuffle::ShuffledNumbers;

@@ -1,5 +1,7 @@
 //! On which processor a thread runs.
 
+use std::sync::atomic::{AtomicI32, Ordering};
+
 /// No processor.
 pub const NOWHERE: i32 = -1;
 
@@ -44,6 +46,27 @@ pub fn processor() -> i32 {
 #[cfg(not(target_os = "linux"))]
 pub fn leave(_number: i32) {}
 
+/// Where threads that work side by side were last seen.
+#[derive(Debug)]
+pub struct SideBySide(Vec<AtomicI32>);
+
+impl SideBySide {
+    /// For so many threads.
+    pub fn new(threads: usize) -> Self {
+        SideBySide((0..threads).map(|_| AtomicI32::new(NOWHERE)).collect())
+    }
+
+    /// Notes where this thread is, which has this number, and moves it, if one with a lower number is there. To be called
+    /// once in a while: a system may leave two on one processor for tens of milliseconds beside one that is idle.
+    pub fn spread(&self, thread: usize) {
+        let here = processor();
+        if self.0[..thread].iter().any(|other| other.load(Ordering::Relaxed) == here) {
+            leave(here);
+        }
+        self.0[thread].store(processor(), Ordering::Relaxed);
+    }
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::thread;
@@ -73,6 +96,28 @@ mod tests {
                 leave(nowhere);
             }
             assert_eq!(allowed(), before);
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn the_thread_of_the_higher_number_moves() {
+        thread::spawn(|| {
+            let threads = SideBySide::new(2);
+            let mut seen = [0; 2];
+            // Both are this thread: where the first is, the second finds itself.
+            for _ in 0..20 {
+                threads.spread(0);
+                let at_first = processor();
+                threads.spread(1);
+                seen[usize::from(processor() != at_first)] += 1;
+                assert_eq!(
+                    threads.0[1].load(Ordering::Relaxed) == threads.0[0].load(Ordering::Relaxed),
+                    processor() == at_first
+                );
+            }
+            assert!(seen[1] > 0 || thread::available_parallelism().unwrap().get() == 1, "{seen:?}");
         })
         .join()
         .unwrap();

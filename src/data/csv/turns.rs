@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
+use crate::kernels::SideBySide;
 
 /// Takes items from `next` until it says there are no more, works on them on `threads` threads, and gives the results
 /// to `take` in the items' order. Items and results are used again, and few are in memory at a time. Each thread calls
@@ -37,10 +38,12 @@ where
         moved: Condvar::new(),
         ahead: 2 * threads,
     };
-    let worker = || {
+    let side_by_side = SideBySide::new(threads);
+    let worker = |thread| {
         let _alarm = Alarm(&turns);
         let mut item = I::default();
         loop {
+            side_by_side.spread(thread);
             let (number, supplied) = lock(&supply).supply(&mut item);
             match supplied {
                 Ok(true) => {
@@ -57,7 +60,8 @@ where
             between();
         }
     };
-    rayon::scope(|scope| (0..threads).for_each(|_| scope.spawn(|_| worker())));
+    let worker = &worker;
+    rayon::scope(|scope| (0..threads).for_each(|thread| scope.spawn(move |_| worker(thread))));
     lock(&turns.state).end.take().unwrap_or(Ok(()))
 }
 

@@ -57,8 +57,9 @@ impl<'a, T: Scalar> Loader<'a, T> {
         (Loader { loading, chunks, current: None, bytes: Vec::new() }, rng)
     }
 
-    /// Fills a buffer, which may have room of earlier rows, with the next ones; `false` if there are none.
-    pub(super) fn fill(&mut self, buffer: &mut Option<Dataset<T>>) -> Result<bool> {
+    /// Fills a buffer, which may have room of earlier rows, with the next ones; `false` if there are none. `between` is called
+    /// before each chunk is read.
+    pub(super) fn fill(&mut self, buffer: &mut Option<Dataset<T>>, between: impl Fn()) -> Result<bool> {
         if self.current.is_none() && self.chunks.is_empty() {
             return Ok(false); // With the buffer as it is, to be used again.
         }
@@ -75,12 +76,18 @@ impl<'a, T: Scalar> Loader<'a, T> {
         while rows.lines.len() < self.loading.buffer_rows {
             if self.current.is_none() {
                 let Some(index) = self.chunks.pop() else { break };
+                between();
                 self.current = Some(self.read(index as usize)?);
             }
             let Some(current) = &mut self.current else { break };
             let count = (self.loading.buffer_rows - rows.lines.len()).min(current.rows.len() - current.next);
             let part = current.rows.part(current.next..current.next + count);
+            let start = rows.features.len();
             self.loading.schema.append((&current.chunk.0, &current.chunk.1), &part, &mut rows)?;
+            // While they are in the cache.
+            if let Some(standardizer) = self.loading.standardizer {
+                standardizer.apply_to(&mut rows.features[start..]);
+            }
             current.next += count;
             if current.next == current.rows.len() {
                 self.current = None;
@@ -88,9 +95,6 @@ impl<'a, T: Scalar> Loader<'a, T> {
         }
         if rows.lines.len() == 0 {
             return Ok(false);
-        }
-        if let Some(standardizer) = self.loading.standardizer {
-            standardizer.apply_to(&mut rows.features);
         }
         let (names, file) = (self.loading.feature_names.to_vec(), self.loading.cache.file());
         *buffer = Some(Dataset::from_encoded(rows, names, file)?.target_named(&self.loading.schema.target));

@@ -13,7 +13,7 @@ use crate::data::rows::{Pass, RowSource, Visitor};
 use crate::data::schema::{Schema, Task};
 use crate::data::standardize::Standardizer;
 use crate::error::{Error, Result};
-use crate::kernels::RowIndex;
+use crate::kernels::{RowIndex, SideBySide};
 use crate::scalar::Scalar;
 
 /// Rows of a cache as data to train or evaluate on.
@@ -133,12 +133,13 @@ impl<T: Scalar> RowSource<T> for RowStream<T> {
         }
         let RowStream { spare, row_order, .. } = self;
         let (mut loader, mut rng) = Loader::new(loading);
+        let side_by_side = &SideBySide::new(2);
         thread::scope(|scope| {
             let loader = scope.spawn(move || {
                 let mut spare = Vec::new();
                 // Ends when there are no more rows, or nobody takes them.
                 for mut buffer in &to_fill {
-                    match loader.fill(&mut buffer) {
+                    match loader.fill(&mut buffer, || side_by_side.spread(1)) {
                         Ok(true) => {
                             if filled.send(Ok(buffer)).is_err() {
                                 break;
@@ -159,6 +160,7 @@ impl<T: Scalar> RowSource<T> for RowStream<T> {
                 spare
             });
             let outcome = to_visit.iter().try_for_each(|buffer| {
+                side_by_side.spread(0);
                 let buffer: Option<Dataset<T>> = buffer.map_err(Some)?;
                 let data = buffer.as_ref().expect("a buffer that was filled");
                 // Here, and not where it was filled: that takes longer than most visits.
