@@ -25,6 +25,9 @@ fn bits<T: Scalar>(value: T) -> u64 {
     (value + T::zero()).as_f64().to_bits()
 }
 
+/// No category that is known.
+pub(crate) const UNKNOWN: u32 = u32::MAX;
+
 /// Numbers that are kept in a list, where they are found at once. More of them take a map.
 const FEW: usize = 16;
 
@@ -153,6 +156,21 @@ impl<'a> Categories<'a> {
         self.look_up(key, value)
     }
 
+    /// The categories of numbers that are among the first few that were looked up; [`UNKNOWN`] for others. Number by number
+    /// this is several times as slow.
+    #[inline]
+    pub(crate) fn of_few_numbers<T: Scalar, const N: usize>(&self, values: &[T; N]) -> [u32; N] {
+        let mut found = [UNKNOWN; N];
+        for (&key, category) in self.few_keys.iter().zip(&self.by_number) {
+            let (key, category) =
+                (T::from_f64(f64::from_bits(key)), category.map_or(UNKNOWN, |category| category as u32));
+            for (found, &value) in found.iter_mut().zip(values) {
+                *found = if value == key { category } else { *found };
+            }
+        }
+        found
+    }
+
     #[inline(never)]
     fn look_up<T: Scalar>(&mut self, key: u64, value: T) -> Option<usize> {
         if let Some(category) = self.by_other_number.get(&key) {
@@ -210,5 +228,8 @@ mod tests {
             assert_eq!(categories.of_number(0.5_f32), None);
             assert!((0..40).all(|n| categories.of_number(n as f32) == Some(n)));
         }
+        // -0, 0.5 and the numbers up to 14 were the first few.
+        let found = categories.of_few_numbers(&[0.0, -0.0, 7.0, 14.0, 15.0, 0.5, 100.0, f32::NAN]);
+        assert_eq!(found, [0, 0, 7, 14, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]);
     }
 }

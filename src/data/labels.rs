@@ -1,12 +1,15 @@
 //! How the cells of a row become its target and its weight.
 
-use super::category::{Categories, category};
+use super::category::{Categories, UNKNOWN, category};
 use super::csv::{CellContent, Cursor, Heading, Table, list};
 use super::features::missing_value;
 use super::kept::KeptRows;
 use super::schema::{Schema, Task};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
+
+/// Rows whose classes are looked up together.
+const TOGETHER: usize = 64;
 
 /// The targets of some rows.
 #[derive(Debug, Clone)]
@@ -45,14 +48,28 @@ impl Schema {
         let categories = Categories::new(&self.classes, &table.column(target).texts);
         keep.values(|part, indices| {
             let (mut categories, mut cursor) = (categories.clone(), Cursor::default());
-            for (row, index) in part.iter().zip(indices) {
-                let cell = table.cell(row, target, &mut cursor);
-                let class = match cell {
-                    CellContent::Number(value) => categories.of_number(value),
-                    CellContent::Text(code) => categories.of_text(code),
-                    CellContent::Missing => None,
-                };
-                *index = each(class.ok_or_else(|| self.no_class(table, target, row, cell))?);
+            for (first, indices) in (0..).step_by(TOGETHER).zip(indices.chunks_mut(TOGETHER)) {
+                let rows = (first..first + indices.len()).map(|index| part.row(index));
+                let mut values = [T::nan(); TOGETHER];
+                for (value, row) in values.iter_mut().zip(rows.clone()) {
+                    *value = table.number(row, target);
+                }
+                let classes = &categories.of_few_numbers(&values)[..indices.len()];
+                if classes.iter().all(|&class| class != UNKNOWN) {
+                    for (index, &class) in indices.iter_mut().zip(classes) {
+                        *index = each(class as usize);
+                    }
+                    continue;
+                }
+                for (index, row) in indices.iter_mut().zip(rows) {
+                    let cell = table.cell(row, target, &mut cursor);
+                    let class = match cell {
+                        CellContent::Number(value) => categories.of_number(value),
+                        CellContent::Text(code) => categories.of_text(code),
+                        CellContent::Missing => None,
+                    };
+                    *index = each(class.ok_or_else(|| self.no_class(table, target, row, cell))?);
+                }
             }
             Ok(())
         })

@@ -127,6 +127,12 @@ impl<T: Scalar> Table<T> {
         &self.numbers[rows.start * width..rows.end * width]
     }
 
+    /// The number in a cell, NaN where it is not a number.
+    #[inline]
+    pub(crate) fn number(&self, row: usize, column: usize) -> T {
+        self.numbers[row * self.columns.len() + column]
+    }
+
     /// What each cell of a column holds, in row order.
     #[cfg(test)]
     pub(crate) fn cells(&self, column: usize) -> impl Iterator<Item = CellContent<T>> + '_ {
@@ -138,7 +144,7 @@ impl<T: Scalar> Table<T> {
     pub(crate) fn cell(&self, row: usize, column: usize, cursor: &mut Cursor) -> CellContent<T> {
         match cursor.seek(&self.columns[column], row) {
             Some(code) => CellContent::of_code(code),
-            None => CellContent::Number(self.numbers[row * self.columns.len() + column]),
+            None => CellContent::Number(self.number(row, column)),
         }
     }
 
