@@ -99,9 +99,10 @@ fn extrapolate<T: Scalar, V: AsRef<[T]>, F: FnMut(&[T]) -> V>(
                     break;
                 }
             }
-            // What larger steps saw lies across a place without a value.
+            // What larger steps saw lies across a place without a value; what has settled needs no smaller ones.
             None => {
-                tableaux.clear();
+                let unsettled = tableaux.iter_mut().filter(|tableau| !tableau.is_settled());
+                unsettled.for_each(|tableau| *tableau = Tableau::default());
                 refused = Some([ahead, behind]);
             }
         }
@@ -189,6 +190,19 @@ mod tests {
         assert_eq!((both.value[[0, 0]], both.error_estimate[[0, 0]]), (alone.value, alone.error_estimate));
         assert_eq!(both.value[[1, 0]], 0.0);
         assert!(both.evaluations < 60, "{}", both.evaluations);
+    }
+
+    #[test]
+    fn an_output_without_a_value_nearby_takes_nothing_from_one_that_has_settled() {
+        // Finite at the large steps and at the small ones, not between: a line has settled before.
+        let holed = |w: f64| if (0.005..0.015).contains(&w.abs()) { f64::NAN } else { w.exp() };
+        let both = jacobian(|w: &[f64]| [3.0 * w[0] + 1.0, holed(w[0])], &[0.0], Method::Richardson).unwrap();
+        let line = derivative(|w| 3.0 * w + 1.0, 0.0, Method::Richardson).unwrap();
+        assert_eq!((both.value[[0, 0]], both.error_estimate[[0, 0]]), (line.value, line.error_estimate));
+        assert!((both.value[[1, 0]] - 1.0).abs() < 1e-10, "{both:?}");
+        // Without any value near the point the other is refused, and with it both.
+        let nowhere = |w: &[f64]| [w[0], if w[0] == 0.0 { 0.0 } else { f64::NAN }];
+        assert!(jacobian(nowhere, &[0.0], Method::Richardson).is_err());
     }
 
     #[test]

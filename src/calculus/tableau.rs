@@ -59,8 +59,8 @@ impl<T: Scalar> Extrapolated<T> {
 }
 
 impl<T: Scalar> Tableau<T> {
-    /// Adds the row that begins with the central difference of the next smaller step, which may be `small` by any
-    /// measure. A settled tableau takes no more: steps that another output still needs would only bring it noise.
+    /// Adds the row that begins with the central difference of the next smaller step, which may be `small`: a good
+    /// entry is then enough. A settled tableau takes no more: steps that another output still needs would only bring it noise.
     pub fn push(&mut self, central: Slope<T>, small: bool) {
         if self.settled {
             return;

@@ -25,7 +25,7 @@ fn bits<T: Scalar>(value: T) -> u64 {
     (value + T::zero()).as_f64().to_bits()
 }
 
-/// No category that is known.
+/// Instead of a category: it is none, or has to be looked up.
 pub(crate) const UNKNOWN: u32 = u32::MAX;
 
 /// Numbers that are kept in a list, where they are found at once. More of them take a map.
@@ -156,14 +156,21 @@ impl<'a> Categories<'a> {
         self.look_up(key, value)
     }
 
-    /// The categories of numbers that are among the first few that were looked up; [`UNKNOWN`] for others. Number by number
-    /// this is several times as slow.
+    /// Whether some numbers were looked up, and all so far had room among the few.
+    pub(crate) fn are_few(&self) -> bool {
+        !self.few_keys.is_empty() && self.by_other_number.is_empty()
+    }
+
+    /// The categories of numbers that are among the first few that were looked up; [`UNKNOWN`] for others, and for NaN. One
+    /// by one they take several times as long.
     #[inline]
     pub(crate) fn of_few_numbers<T: Scalar, const N: usize>(&self, values: &[T; N]) -> [u32; N] {
         let mut found = [UNKNOWN; N];
-        for (&key, category) in self.few_keys.iter().zip(&self.by_number) {
-            let (key, category) =
-                (T::from_f64(f64::from_bits(key)), category.map_or(UNKNOWN, |category| category as u32));
+        for (&key, &category) in self.few_keys.iter().zip(&self.by_number) {
+            let (key, category) = (
+                T::from_f64(f64::from_bits(key)),
+                category.and_then(|category| u32::try_from(category).ok()).unwrap_or(UNKNOWN),
+            );
             for (found, &value) in found.iter_mut().zip(values) {
                 *found = if value == key { category } else { *found };
             }

@@ -50,16 +50,19 @@ impl Schema {
             let (mut categories, mut cursor) = (categories.clone(), Cursor::default());
             for (first, indices) in (0..).step_by(TOGETHER).zip(indices.chunks_mut(TOGETHER)) {
                 let rows = (first..first + indices.len()).map(|index| part.row(index));
-                let mut values = [T::nan(); TOGETHER];
-                for (value, row) in values.iter_mut().zip(rows.clone()) {
-                    *value = table.number(row, target);
-                }
-                let classes = &categories.of_few_numbers(&values)[..indices.len()];
-                if classes.iter().all(|&class| class != UNKNOWN) {
-                    for (index, &class) in indices.iter_mut().zip(classes) {
-                        *index = each(class as usize);
+                if categories.are_few() {
+                    // NaN, like a cell that is no number, has no class.
+                    let mut values = [T::nan(); TOGETHER];
+                    for (value, row) in values.iter_mut().zip(rows.clone()) {
+                        *value = table.number(row, target);
                     }
-                    continue;
+                    let classes = &categories.of_few_numbers(&values)[..indices.len()];
+                    if classes.iter().all(|&class| class != UNKNOWN) {
+                        for (index, &class) in indices.iter_mut().zip(classes) {
+                            *index = each(class as usize);
+                        }
+                        continue;
+                    }
                 }
                 for (index, row) in indices.iter_mut().zip(rows) {
                     let cell = table.cell(row, target, &mut cursor);

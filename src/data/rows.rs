@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::dataset::Dataset;
-use super::order::{each_shuffled_part, generator};
+use super::order::{each_shuffled_part, generator_of_epoch};
 use crate::error::Result;
 use crate::kernels::RowIndex;
 use crate::scalar::Scalar;
@@ -56,7 +56,7 @@ pub trait RowSource<T: Scalar> {
         None
     }
 
-    /// Visits each row once: calls `f` with rows in memory and the order to take them in, until all were visited or `f`
+    /// Visits each row once: calls `f` with rows in memory and which of them to take, in order, until all were visited or `f`
     /// breaks off.
     ///
     /// # Errors
@@ -72,10 +72,11 @@ pub trait RowSource<T: Scalar> {
     }
 }
 
-/// What is done with rows in memory and the order to take them in: all rows of the data set, each once.
+/// What is done with rows in memory, and which of them to take, in order. A data set may come again with others of its rows
+/// to take; in the file's order it comes once, and all its rows are taken.
 pub type Visitor<'a, T> = dyn FnMut(&Dataset<T>, RowIndex<'_>) -> Result<ControlFlow<()>> + 'a;
 
-/// Rows of a shuffled data set that are visited at once, or of a batch, if that has more.
+/// The most rows of a shuffled data set that are visited at once, unless a batch has more; always whole batches.
 const PART_ROWS: usize = 1 << 16;
 
 /// The rows of a data set, all in memory, shuffled as by [`permutation`](super::permutation).
@@ -113,7 +114,7 @@ impl<T: Scalar> RowSource<T> for InMemory<'_, T> {
             Order::Shuffled { seed, epoch } => {
                 let multiple = pass.multiple.max(1);
                 let part_rows = PART_ROWS.max(multiple) / multiple * multiple;
-                let rng = &mut generator(seed, epoch as u64);
+                let rng = &mut generator_of_epoch(seed, epoch);
                 each_shuffled_part(part, data.rows(), rng, part_rows, &mut |part| f(data, RowIndex::list(part)))
             }
         }

@@ -5,8 +5,12 @@ use crate::kernels;
 use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
-/// Rows between two looks at all parameters, while nothing is large. A look waits for what other threads have written.
-const ROWS: usize = 4096;
+/// Rows between two looks at all parameters, while nothing is large.
+const ROWS: usize = 256;
+
+/// The same while steps are plain: no number of updates that [`Guard::before`] lets pass comes near overflow, and where
+/// threads have shared the step, a look waits for what others have written.
+const PLAIN_ROWS: usize = 4096;
 
 /// Watches the parameters. While they and updates are far from overflowing it looks at them once in a while, and at the end
 /// of each epoch; once a parameter or an update is that long, or a first value that large, before and after every step.
@@ -43,10 +47,17 @@ impl<T: Scalar> Guard<T> {
     }
 
     /// After an update over `rows` rows: puts finite values back if one is not, and says which: the parameter,
-    /// and the index in it.
-    pub(super) fn after(&mut self, parameters: &mut [Parameter<T>], rows: usize) -> Option<(usize, usize)> {
+    /// and the index in it. A `plain` update has the length that [`before`](Guard::before) was told; one with weight decay or
+    /// momentum may be longer.
+    pub(super) fn after(
+        &mut self,
+        parameters: &mut [Parameter<T>],
+        rows: usize,
+        plain: bool,
+    ) -> Option<(usize, usize)> {
         self.rows += rows;
-        if self.watching || self.rows >= ROWS { self.look(parameters) } else { None }
+        let most = if plain { PLAIN_ROWS } else { ROWS };
+        if self.watching || self.rows >= most { self.look(parameters) } else { None }
     }
 
     /// Looks at all parameters.
@@ -83,7 +94,7 @@ mod tests {
         parameters[0].values_mut()[0] = 3.0;
         guard.before(&parameters, 1e300);
         parameters[0].values_mut()[1] = f64::INFINITY;
-        assert_eq!(guard.after(&mut parameters, 1), Some((0, 1)));
+        assert_eq!(guard.after(&mut parameters, 1, false), Some((0, 1)));
         assert_eq!(parameters[0].values(), [3.0, 2.0]);
     }
 
@@ -93,7 +104,7 @@ mod tests {
         let mut guard = Guard::new(snapshot(&parameters));
         guard.before(&parameters, 1.0);
         parameters[0].values_mut()[0] = f64::NAN;
-        assert_eq!(guard.after(&mut parameters, 1), None);
+        assert_eq!(guard.after(&mut parameters, 1, false), None);
         assert_eq!(guard.look(&mut parameters), Some((0, 0)));
         assert_eq!(parameters[0].values(), [1.0]);
     }

@@ -255,9 +255,9 @@ where
         let mut interrupted = false;
         // Rows of the epoch that were visited, and those among them that wait for the rest of their effective batch.
         let (mut visited, mut waiting) = (0, 0);
-        let in_memory = source.in_memory().is_some();
         source.visit(Pass { order, multiple: batch }, &mut |data, rows| {
-            if self.epoch == 1 && (visited == 0 || !in_memory) {
+            // A data set that holds all rows may come again, with others of them to take.
+            if self.epoch == 1 && (visited == 0 || data.rows() != self.rows) {
                 check_block(data, &*self.model, self.loss)?;
             }
             let samples = &Samples::of(data);
@@ -325,13 +325,15 @@ where
         self.optimizer.set_lr(lr);
         self.guard.before(self.model.parameters(), lr * lr * squared_norm);
         let Run { model, optimizer, accumulator, .. } = self;
-        let step = match accumulator.plain_step() {
+        let plain_step = accumulator.plain_step();
+        let plain = plain_step.is_some();
+        let step = match plain_step {
             Some(made) => count_or_step(*optimizer, model.parameters_mut(), |parameters, step| {
                 made.take(parameters, T::from_f64(lr), step);
             })?,
             None => optimizer.step(model.parameters_mut())?,
         };
-        if let Some(element) = self.guard.after(self.model.parameters_mut(), batch.samples) {
+        if let Some(element) = self.guard.after(self.model.parameters_mut(), batch.samples, plain) {
             return self.update_overflowed(element, Found::AtOnce);
         }
         let norm = squared_norm.sqrt();

@@ -10,7 +10,7 @@ use crate::data::dataset::Dataset;
 use crate::data::encode::EncodedRows;
 use crate::data::kept::KeptRows;
 use crate::data::labels::TargetColumn;
-use crate::data::order::generator;
+use crate::data::order::generator_of_epoch;
 use crate::data::rows::Order;
 use crate::data::schema::Schema;
 use crate::data::standardize::Standardizer;
@@ -52,7 +52,7 @@ impl<'a, T: Scalar> Loader<'a, T> {
         let mut chunks: Vec<u32> = (0..loading.cache.chunk_count() as u32).rev().collect();
         let mut rng = None;
         if let Order::Shuffled { seed, epoch } = loading.order {
-            chunks.shuffle(rng.insert(generator(seed, epoch as u64)));
+            chunks.shuffle(rng.insert(generator_of_epoch(seed, epoch)));
         }
         (Loader { loading, chunks, current: None, bytes: Vec::new() }, rng)
     }
