@@ -1,38 +1,24 @@
 //! Plain descent on few rows, which the trainer takes a short way, is the same to the bit as by an optimizer that does not
 //! say its steps are plain: what is told, what is left, and what is refused.
 
+#[path = "common/elsewhere.rs"]
+mod elsewhere;
 #[path = "common/plain.rs"]
 mod plain;
 
 use std::sync::atomic::AtomicBool;
 
-use gradus::data::{InMemory, Pass, RowSource, Visitor};
+use elsewhere::Elsewhere;
+use gradus::data::InMemory;
 use gradus::train::{BatchSize, NonFinite, Optimality, Plateau, TrainConfig, Trainer};
 use gradus::{
-    BinaryCrossEntropy, Clip, Dataset, Huber, Linear, Loss, Model, Momentum, Mse, Optimizer, Result, Scalar, Schedule,
+    BinaryCrossEntropy, Clip, Dataset, Huber, Linear, Loss, Model, Momentum, Mse, Optimizer, Scalar, Schedule,
     SgdConfig,
 };
 use ndarray::Array2;
 use plain::{Account, Teller, Told};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-
-/// Rows in memory that do not say so.
-struct Elsewhere<'a, T>(InMemory<'a, T>);
-
-impl<T: Scalar> RowSource<T> for Elsewhere<'_, T> {
-    fn rows(&self) -> usize {
-        self.0.rows()
-    }
-
-    fn feature_names(&self) -> &[String] {
-        self.0.feature_names()
-    }
-
-    fn visit(&mut self, pass: Pass, f: &mut Visitor<'_, T>) -> Result<()> {
-        self.0.visit(pass, f)
-    }
-}
 
 /// A run, and where it is cut off: at no step, if it is 0.
 struct Case<'a, T> {

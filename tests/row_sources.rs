@@ -1,28 +1,15 @@
 //! What training asks of a source of rows that a user has written.
 
+#[path = "common/elsewhere.rs"]
+mod elsewhere;
+
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use gradus::data::{InMemory, Pass, RowSource, Visitor};
+use elsewhere::Elsewhere;
+use gradus::data::InMemory;
 use gradus::train::{BatchSize, TrainConfig, Trainer};
 use gradus::{Dataset, Linear, Loss, Mse, Result, RowLoss, SgdConfig, Target, TargetKind, Targets};
 use ndarray::Array2;
-
-/// Rows in memory that do not say so.
-struct Plain<'a>(InMemory<'a, f64>);
-
-impl RowSource<f64> for Plain<'_> {
-    fn rows(&self) -> usize {
-        self.0.rows()
-    }
-
-    fn feature_names(&self) -> &[String] {
-        self.0.feature_names()
-    }
-
-    fn visit(&mut self, pass: Pass, f: &mut Visitor<'_, f64>) -> Result<()> {
-        self.0.visit(pass, f)
-    }
-}
 
 /// A squared error that counts how often it is asked to check targets.
 #[derive(Debug, Default)]
@@ -52,7 +39,7 @@ fn checks(rows: usize) -> usize {
     let data = Dataset::with_values(Array2::ones((rows, 1)), Array2::ones((rows, 1))).unwrap();
     let config = TrainConfig { epochs: 2, batch_size: BatchSize::Rows(1_000), watch: false, ..TrainConfig::default() };
     let (mut model, mut sgd, loss) = (Linear::new(1, 1), SgdConfig::new(0.1).build().unwrap(), Counting::default());
-    let mut source = Plain(InMemory::new(&data));
+    let mut source = Elsewhere(InMemory::new(&data));
     Trainer::new(config).unwrap().fit_source(&mut model, &loss, &mut sgd, &mut source).unwrap();
     loss.0.into_inner()
 }

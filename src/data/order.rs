@@ -55,8 +55,8 @@ pub(super) fn put_shuffled(order: &mut Vec<u32>, rows: usize, rng: &mut impl Rng
 }
 
 /// Calls `f` with what [`put_shuffled`] would write, part after part of `part_rows` but for the last, until it breaks off.
-/// They are written to `room`: the system takes longer to hand out memory for millions of rows than their order takes. That of fewer
-/// than [`MANY`] is one part.
+/// They are written to `room`: the system takes longer to hand out memory for millions of rows than their order takes. The
+/// order of fewer than [`MANY`] is one part.
 pub(super) fn each_shuffled_part(
     room: &mut Vec<u32>,
     rows: usize,
