@@ -239,21 +239,23 @@ fn numbers_of_all_sizes_go_both_ways_to_the_same_end() {
 
 #[test]
 fn an_optimizer_that_only_says_it_is_plain_steps_as_always_and_may_refuse() {
-    let data = data::<f64>(40, 2);
-    let run = |epochs, optimizer: &mut dyn Optimizer<f64>| {
-        let mut model = Linear::new(2, 1);
-        let config = TrainConfig { epochs, batch_size: BatchSize::Full, ..Default::default() };
-        let report = Trainer::new(config).unwrap().fit(&mut model, &Mse, optimizer, &data);
-        (
-            report.map(|report| report.loss.to_bits()).map_err(|error| error.to_string()),
-            format!("{:?}", model.parameters()),
-        )
-    };
-    let sgd = || SgdConfig::new(0.1).build().unwrap();
-    assert_eq!(run(6, &mut Account { sgd: sgd(), counts: false, budget: 6 }), run(6, &mut sgd()));
-    let (refused, model) = run(20, &mut Account { sgd: sgd(), counts: false, budget: 6 });
-    assert!(refused.unwrap_err().contains("it is spent"));
-    assert!(model.contains("Pending { passes: 1 }"), "{model}");
+    for features in [1, 2] {
+        let data = data::<f64>(40, features);
+        let run = |epochs, optimizer: &mut dyn Optimizer<f64>| {
+            let mut model = Linear::new(features, 1);
+            let config = TrainConfig { epochs, batch_size: BatchSize::Full, ..Default::default() };
+            let report = Trainer::new(config).unwrap().fit(&mut model, &Mse, optimizer, &data);
+            (
+                report.map(|report| report.loss.to_bits()).map_err(|error| error.to_string()),
+                format!("{:?}", model.parameters()),
+            )
+        };
+        let sgd = || SgdConfig::new(0.1).build().unwrap();
+        assert_eq!(run(6, &mut Account { sgd: sgd(), counts: false, budget: 6 }), run(6, &mut sgd()));
+        let (refused, model) = run(20, &mut Account { sgd: sgd(), counts: false, budget: 6 });
+        assert!(refused.unwrap_err().contains("it is spent"));
+        assert!(model.contains("Pending { passes: 1 }"), "{model}");
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub struct ColumnLoss<'a, T> {
 }
 
 /// Rows whose losses are added up before they become double: so few keep the precision of their terms.
-const PIECE: usize = 1024;
+pub(super) const PIECE: usize = 1024;
 
 impl<T: Element> Kernel<T> for ColumnLoss<'_, T> {
     type Output = f64;
@@ -29,67 +29,95 @@ impl<T: Element> Kernel<T> for ColumnLoss<'_, T> {
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) -> f64 {
         match self.loss {
-            OutputLoss::SquaredError => self.sum::<V, 4>(),
+            OutputLoss::SquaredError => self.sum::<V, 4>(OutputLoss::SquaredError),
             // They have work enough between two additions.
-            OutputLoss::Huber { .. } | OutputLoss::Logistic { .. } => self.sum::<V, 2>(),
+            loss @ (OutputLoss::Huber { .. } | OutputLoss::Logistic { .. }) => self.sum::<V, 2>(loss),
         }
     }
 }
 
 impl<T: Element> ColumnLoss<'_, T> {
-    /// Adds in so many chains, that one addition need not wait for the one before.
+    /// The loss is given by itself, that the compiler may know it.
     #[inline(always)]
-    fn sum<V: Lanes<Element = T>, const CHAINS: usize>(self) -> f64 {
-        let loss = self.loss;
-        let (weight, bias) = (V::splat(self.weight), V::splat(self.bias));
-        let (mut total, mut bias_gradient, mut weight_gradient) = (0.0, T::zero(), T::zero());
-        for (inputs, targets) in self.inputs.chunks(PIECE).zip(self.targets.chunks(PIECE)) {
-            let mut chains = [Chain::<V>::zero(); CHAINS];
-            let (mut place, length) = (0, inputs.len().min(targets.len()));
-            let (inputs, targets) = (inputs.as_ptr(), targets.as_ptr());
-            // SAFETY: no place is read from `length` on.
-            unsafe {
-                while place + CHAINS * V::LANES <= length {
-                    for (c, chain) in chains.iter_mut().enumerate() {
-                        let at = place + c * V::LANES;
-                        let (x, y) = (V::load(inputs.add(at)), V::load(targets.add(at)));
-                        chain.add(x, loss, x.mul_add(weight, bias), y);
-                    }
-                    place += CHAINS * V::LANES;
-                }
-                while place < length {
-                    let count = (length - place).min(V::LANES);
-                    let (x, y): (V, V) = (load(inputs.add(place), count), load(targets.add(place), count));
-                    let mut chain = Chain::zero();
-                    chain.add(x, loss, x.mul_add(weight, bias), y);
-                    chains[0].merge(if count < V::LANES { chain.first(count) } else { chain });
-                    place += count;
-                }
-            }
-            let mut left = CHAINS;
-            while left > 1 {
-                left /= 2;
-                for c in 0..left {
-                    let chain = chains[c + left];
-                    chains[c].merge(chain);
-                }
-            }
-            let Chain { loss: value, derivative, product } = chains[0];
-            let [value, derivative, product, _] = V::sums([value, derivative, product, V::splat(T::zero())]);
-            total += value.as_f64();
-            bias_gradient += derivative;
-            weight_gradient += product;
-        }
+    fn sum<V: Lanes<Element = T>, const CHAINS: usize>(self, loss: OutputLoss<T>) -> f64 {
+        let pieces = self.inputs.chunks(PIECE).zip(self.targets.chunks(PIECE));
+        let sums =
+            pieces.map(|(inputs, targets)| PieceSums::of::<V, CHAINS>(inputs, targets, [self.weight, self.bias], loss));
+        let sums = sums.reduce(PieceSums::plus).unwrap_or_else(PieceSums::zero);
+        let [mut weight_gradient, mut bias_gradient] = sums.gradient;
         if loss == OutputLoss::SquaredError {
-            // The derivative is 2 (p - y).
-            bias_gradient += bias_gradient;
             weight_gradient += weight_gradient;
+            bias_gradient += bias_gradient;
         }
         *self.weight_gradient = weight_gradient;
         if let [gradient] = self.bias_gradient {
             *gradient = bias_gradient;
         }
-        total
+        sums.loss
+    }
+}
+
+/// The sums of the losses of rows, and of their gradient by weight and bias: half of it for squared errors, whose derivative
+/// is `2 (p - y)`.
+#[derive(Clone, Copy)]
+pub(super) struct PieceSums<T> {
+    pub loss: f64,
+    pub gradient: [T; 2],
+}
+
+impl<T: Element> PieceSums<T> {
+    fn zero() -> Self {
+        PieceSums { loss: 0.0, gradient: [T::zero(); 2] }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        let [weight, bias] = self.gradient;
+        PieceSums { loss: self.loss + other.loss, gradient: [weight + other.gradient[0], bias + other.gradient[1]] }
+    }
+
+    /// Those of up to [`PIECE`] rows of outputs `weight input + bias`. Adds in so many chains, that one addition need not wait
+    /// for the one before.
+    #[inline(always)]
+    pub fn of<V: Lanes<Element = T>, const CHAINS: usize>(
+        inputs: &[T],
+        targets: &[T],
+        [weight, bias]: [T; 2],
+        loss: OutputLoss<T>,
+    ) -> Self {
+        let (weight, bias) = (V::splat(weight), V::splat(bias));
+        let mut chains = [Chain::<V>::zero(); CHAINS];
+        let (mut place, length) = (0, inputs.len().min(targets.len()));
+        let (inputs, targets) = (inputs.as_ptr(), targets.as_ptr());
+        // SAFETY: no place is read from `length` on.
+        unsafe {
+            while place + CHAINS * V::LANES <= length {
+                for (c, chain) in chains.iter_mut().enumerate() {
+                    let at = place + c * V::LANES;
+                    let (x, y) = (V::load(inputs.add(at)), V::load(targets.add(at)));
+                    chain.add(x, loss, x.mul_add(weight, bias), y);
+                }
+                place += CHAINS * V::LANES;
+            }
+            while place < length {
+                let count = (length - place).min(V::LANES);
+                let (x, y): (V, V) = (load(inputs.add(place), count), load(targets.add(place), count));
+                let mut chain = Chain::zero();
+                chain.add(x, loss, x.mul_add(weight, bias), y);
+                chains[0].merge(if count < V::LANES { chain.first(count) } else { chain });
+                place += count;
+            }
+        }
+        let mut left = CHAINS;
+        while left > 1 {
+            left /= 2;
+            for c in 0..left {
+                let chain = chains[c + left];
+                chains[c].merge(chain);
+            }
+        }
+        let Chain { loss, derivative, product } = chains[0];
+        let [product, derivative, loss, _] = V::sums([product, derivative, loss, V::splat(T::zero())]);
+        PieceSums { loss: loss.as_f64(), gradient: [product, derivative] }
     }
 }
 

@@ -214,7 +214,7 @@ impl<'a, T> Rows<'a, T> {
     }
 
     /// The rows as one piece of memory, where they are.
-    pub(super) fn contiguous(&self) -> Option<&'a [T]> {
+    pub(crate) fn contiguous(&self) -> Option<&'a [T]> {
         let rows = self.index.as_range()?;
         Some(&self.matrix[rows.start * self.width..rows.end * self.width])
     }

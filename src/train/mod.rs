@@ -9,6 +9,7 @@ mod guard;
 mod log;
 mod log_diff;
 mod log_file;
+mod loss_history;
 mod problem;
 #[cfg(feature = "cli")]
 mod progress;

@@ -1,7 +1,7 @@
 //! Rows taken forward to their losses and back to sums, by one thread.
 
 use crate::data::Dataset;
-use crate::kernels::{self, Aligned, OutputLoss, RowIndex, RowTargets, Rows, SoftmaxRoom};
+use crate::kernels::{self, Aligned, ColumnDescent, OutputLoss, RowIndex, RowTargets, Rows, SoftmaxRoom};
 use crate::loss::{Loss, LossSum, Targets};
 use crate::model::Model;
 use crate::scalar::Scalar;
@@ -143,10 +143,22 @@ impl<T: Scalar> OneOutput<'_, T> {
     }
 }
 
+impl<'a, T: Scalar> OneOutput<'a, T> {
+    /// Descent from weight and bias, if a row is a single number and counts once, and the rows are few.
+    pub fn column_descent(&self, start: [T; 2], has_bias: bool, lr: T) -> Option<ColumnDescent<'a, T>> {
+        let &OneOutput { ref rows, targets: RowTargets { values: targets, weights: None }, loss, weight } = self else {
+            return None;
+        };
+        let inputs = rows.contiguous().filter(|_| rows.width() == 1)?;
+        let descent = ColumnDescent { inputs, targets, loss, rows_weight: weight, lr, start, has_bias };
+        descent.is_short().then_some(descent)
+    }
+}
+
 /// One thread's room to work in.
 #[derive(Debug)]
 pub(super) struct Scratch<T> {
-    /// `[tile, outputs]`.
+    /// `[tile, outputs]`, or fewer while no more rows have come at once: one pass needs none.
     logits: Aligned<T>,
     output_gradient: Aligned<T>,
     /// Where there are several outputs: it is large, and to ask the system for it takes as long as a hundred short steps.
@@ -159,14 +171,13 @@ pub(super) struct Scratch<T> {
 }
 
 impl<T: Scalar> Scratch<T> {
-    /// For a model of so many inputs and outputs, and so many blocks of squares: in a step, nothing is allocated.
+    /// For a model of so many inputs and outputs, and so many blocks of squares: after the first steps, nothing is allocated.
     pub fn new(inputs: usize, outputs: usize, blocks: usize) -> Self {
         let row_bytes = (inputs * size_of::<T>()).max(1);
         let tile = (TILE_BYTES / row_bytes).clamp(TILE_ROWS.0, TILE_ROWS.1);
-        let each = || Aligned::zeros(tile * outputs);
         Scratch {
-            logits: each(),
-            output_gradient: each(),
+            logits: Aligned::zeros(0),
+            output_gradient: Aligned::zeros(0),
             room: (outputs > 1).then(Box::default),
             tile,
             outputs,
@@ -231,6 +242,10 @@ impl<T: Scalar> Scratch<T> {
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
     {
+        let most = rows.len().min(tile) * self.outputs;
+        if self.logits.len() < most {
+            (self.logits, self.output_gradient) = (Aligned::zeros(most), Aligned::zeros(most));
+        }
         let mut place = 0;
         while place < rows.len() {
             let now = rows.part(place, place + tile);

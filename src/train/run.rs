@@ -9,6 +9,7 @@ use super::config::{NonFinite, TrainConfig};
 use super::curvature::Curvature;
 use super::event::{EpochEvent, Observer, StepEvent, StopReason};
 use super::guard::Guard;
+use super::loss_history::LossHistory;
 use super::problem::{Problem, Samples};
 use super::report::Report;
 use super::stopping::{Stopping, snapshot};
@@ -24,6 +25,8 @@ use crate::optim::{Clip, Optimizer, count_or_step, grad_norm};
 use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
+#[path = "run_column.rs"]
+mod column;
 #[path = "run_descent.rs"]
 mod descent;
 #[path = "run_end.rs"]
@@ -56,8 +59,8 @@ pub(super) struct Run<'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
     guard: Guard<T>,
     /// Whether a full batch has shown the objective to be near its least value.
     near_optimum: bool,
-    /// The mean loss of each epoch's steps.
-    epoch_losses: Vec<f64>,
+    /// The mean losses of epochs' steps.
+    history: LossHistory,
     /// Steps the optimizer had taken before.
     steps_before: u64,
     watch: Watch,
@@ -123,7 +126,7 @@ where
             base_lr: optimizer.lr(),
             initial: snapshot(model.parameters()),
             guard: Guard::new(snapshot(model.parameters())),
-            epoch_losses: Vec::with_capacity(config.epochs.min(1024)),
+            history: LossHistory::new(config.epochs),
             config,
             rows,
             batch,

@@ -18,7 +18,7 @@ use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
 /// Why plain descent pauses.
-enum Pause {
+pub(super) enum Pause {
     /// The run ends for this reason; without one, all epochs are done or the next step is out of the ordinary.
     End(Option<StopReason>),
     /// An epoch has given signs to be looked into.
@@ -79,7 +79,10 @@ where
 
     fn descend_on(&mut self, data: &Dataset<T>, stopping: &mut Stopping<T>) -> Result<Pause> {
         let Some(pass) = Samples::of(data).one_output(self.loss, self.rows) else { return Ok(Pause::End(None)) };
-        let (lr, may_stop) = (self.base_lr, stopping.may_stop());
+        if let Some(pause) = self.descend_on_column(&pass, stopping) {
+            return pause;
+        }
+        let lr = self.base_lr;
         if self.epoch < self.config.epochs {
             self.accumulator.begin();
             self.sum(&pass);
@@ -95,8 +98,7 @@ where
             let loss = loss / weight;
             replace_gradients_apart(model.parameters_mut(), &sums.gradient, T::from_f64(weight))?;
             let squared_norm = squared_grad_norm(model.parameters());
-            // No number of updates as short as that overflows a parameter, so that none need be looked at.
-            if !(loss.is_finite() && self.guard.is_at_ease(lr * lr * squared_norm)) {
+            if !self.is_ordinary(loss, squared_norm) {
                 // The general way takes this step, from the start.
                 discard_grad(self.model.parameters_mut());
                 return Ok(Pause::End(None));
@@ -110,21 +112,43 @@ where
             if self.epoch < self.config.epochs {
                 self.sum(&pass);
             }
-            self.watched = self.is_watched();
-            let grad_norm = squared_norm.sqrt();
-            let event = StepEvent { step, epoch: self.epoch, loss, grad_norm, lr, samples: self.rows };
-            self.tell_step(&event, grad_norm)?;
-            let event = self.epoch_event(loss, None, grad_norm);
-            self.observer.epoch(&event)?;
-            let signs = self.watch_epoch(&event, loss);
-            if !signs.is_empty() {
-                return Ok(Pause::Signs(event, signs));
-            }
-            if may_stop && stopping.after_epoch(loss, None, self.model.parameters()) {
-                return Ok(Pause::End(Some(self.reason_for_enough())));
+            if let Some(pause) = self.tell_descent(step, loss, squared_norm, stopping)? {
+                return Ok(pause);
             }
         }
         Ok(Pause::End(None))
+    }
+
+    /// Whether a step from this loss, along a gradient whose norm has this square, need not go the general way.
+    #[inline(always)]
+    pub(super) fn is_ordinary(&self, loss: f64, squared_norm: f64) -> bool {
+        // No number of updates as short as that overflows a parameter, so that none need be looked at.
+        loss.is_finite() && self.guard.is_at_ease(self.base_lr * self.base_lr * squared_norm)
+    }
+
+    /// Tells of a step and its epoch, and says why descent pauses, if it does.
+    #[inline(always)]
+    pub(super) fn tell_descent(
+        &mut self,
+        step: u64,
+        loss: f64,
+        squared_norm: f64,
+        stopping: &mut Stopping<T>,
+    ) -> Result<Option<Pause>> {
+        self.watched = self.is_watched();
+        let (lr, grad_norm) = (self.base_lr, squared_norm.sqrt());
+        let event = StepEvent { step, epoch: self.epoch, loss, grad_norm, lr, samples: self.rows };
+        self.tell_step(&event, grad_norm)?;
+        let event = self.epoch_event(loss, None, grad_norm);
+        self.observer.epoch(&event)?;
+        let signs = self.watch_epoch(&event, loss);
+        if !signs.is_empty() {
+            return Ok(Some(Pause::Signs(event, signs)));
+        }
+        if stopping.may_stop() && stopping.after_epoch(loss, None, self.model.parameters()) {
+            return Ok(Some(Pause::End(Some(self.reason_for_enough()))));
+        }
+        Ok(None)
     }
 
     /// The sums of all rows under the parameters as they are.

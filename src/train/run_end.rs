@@ -62,7 +62,7 @@ where
         if last.is_finite() && self.optimizer.maximizes() {
             return Ok(());
         }
-        let growing = self.one_step_an_epoch() && swings_grow(&self.epoch_losses);
+        let growing = self.one_step_an_epoch() && self.history.swings_grow();
         let first_batch = self.first_loss.unwrap_or(f64::INFINITY);
         if last.is_finite() && last <= first_batch && !growing {
             return Ok(());
@@ -78,8 +78,7 @@ where
             return Ok(());
         }
         // The swings may have grown from far below the start.
-        let lowest = self.epoch_losses.iter().copied().fold(f64::INFINITY, f64::min);
-        let first = if growing { lowest } else { first };
+        let first = if growing { self.history.lowest() } else { first };
         let mut culprit = None;
         source.each_block(&mut |data, _| {
             culprit = culprit.take().or_else(|| outlier(data));
@@ -94,21 +93,6 @@ where
         };
         Err(ErrorKind::Diverged { first, last, epoch: self.epoch, culprit, help }.into())
     }
-}
-
-/// Whether the highest loss of the last quarter of the epochs is well above that of the quarter before, and the lowest of
-/// all: what is stable swings less and less.
-fn swings_grow(losses: &[f64]) -> bool {
-    const FEWEST: usize = 12;
-    const GROWTH: f64 = 1.2;
-    let quarter = losses.len() / 4;
-    if losses.len() < FEWEST {
-        return false;
-    }
-    let (before, last) = losses[losses.len() - 2 * quarter..].split_at(quarter);
-    let highest = |losses: &[f64]| losses.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let lowest = losses.iter().copied().fold(f64::INFINITY, f64::min);
-    highest(last) > GROWTH * highest(before) && highest(last) > 2.0 * lowest
 }
 
 /// A final loss above this many times the first is a run that diverged, not the noise of small batches.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::super::curvature::{Curvature, curvature_of, row_bound};
 use super::super::event::{EpochEvent, RunWarning, StepEvent, StopReason};
-use super::super::watch::{EpochFacts, Sign, still_falling};
+use super::super::watch::{EpochFacts, Sign};
 use super::{Clip, Run};
 use crate::data::{Pass, RowSource};
 use crate::error::Result;
@@ -64,7 +64,7 @@ where
     /// Notes an epoch, and says what is suspicious.
     #[inline]
     pub(super) fn watch_epoch(&mut self, event: &EpochEvent, objective: f64) -> Vec<Sign> {
-        self.epoch_losses.push(event.loss);
+        self.history.push(event.loss);
         if self.watched { self.suspicions(event, objective) } else { Vec::new() }
     }
 
@@ -80,7 +80,7 @@ where
         };
         let mut signs = Vec::new();
         self.watch.epoch(&facts, &mut signs);
-        if self.is_known_stable() {
+        if !signs.is_empty() && self.is_known_stable() {
             signs.retain(|sign| !matches!(sign, Sign::Oscillating(_)));
         }
         signs
@@ -199,7 +199,7 @@ where
         let step = self.optimizer.steps();
         let lr = self.watch.largest_lr;
         if reason == StopReason::Finished
-            && still_falling(&self.epoch_losses)
+            && self.history.still_falling()
             && let Some(limit) = self.stable_limit(lr, source)?.filter(|limit| lr < FAR_BELOW * limit)
         {
             self.warn("small_learning_rate", step, || {

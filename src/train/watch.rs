@@ -192,17 +192,6 @@ impl Watch {
     }
 }
 
-/// Whether the loss was still falling as fast as before when the run ended: over its last tenth it fell at least half
-/// of a tenth of all it fell. `losses` are those of the epochs.
-pub(super) fn still_falling(losses: &[f64]) -> bool {
-    let epochs = losses.len();
-    if epochs < 10 {
-        return false;
-    }
-    let (first, before, last) = (losses[0], losses[epochs - 1 - epochs / 10], losses[epochs - 1]);
-    first > last && before - last >= 0.05 * (first - last)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,13 +262,5 @@ mod tests {
         assert_eq!(gained_nothing(0.4).0, 0);
         let (steps, curvature) = gained_nothing(0.49);
         assert!(steps == 28 && (curvature - 4.0).abs() < 1e-9, "{steps} {curvature}");
-    }
-
-    #[test]
-    fn a_run_cut_short_is_still_falling_and_one_that_arrived_is_not() {
-        let losses = |rate: f64| (0..50).map(|i| (-rate * i as f64).exp()).collect::<Vec<_>>();
-        assert!(still_falling(&losses(1e-4)));
-        assert!(!still_falling(&losses(0.3)));
-        assert!(!still_falling(&losses(1e-4)[..9]));
     }
 }
