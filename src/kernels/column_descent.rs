@@ -81,16 +81,15 @@ impl<T: Element, S: Supervisor> Supervised<'_, '_, T, S> {
     fn steps<V: Lanes<Element = T>, const CHAINS: usize>(self, loss: OutputLoss<T>, divisor: T) -> Descended<T> {
         let Supervised { descent, supervisor } = self;
         let ColumnDescent { inputs, targets, rows_weight, lr, start, has_bias, .. } = descent;
-        let sums_at = |values| PieceSums::of::<V, CHAINS>(inputs, targets, values, loss);
         let bias_lr = if has_bias { lr } else { T::zero() };
         let (mut values, mut gradient) = (start, [T::zero(); 2]);
-        let mut sums = sums_at(values);
+        let mut sums = PieceSums::of::<V, CHAINS>(inputs, targets, values, loss);
         loop {
             let mean = sums.gradient.map(|sum| sum / divisor);
-            let loss = sums.loss / rows_weight;
+            let mean_loss = sums.loss / rows_weight;
             let bias_square = if has_bias { (mean[1] * mean[1]).as_f64() } else { 0.0 };
             let squared_norm = (mean[0] * mean[0]).as_f64() + bias_square;
-            if !supervisor.permits(loss, squared_norm) {
+            if !supervisor.permits(mean_loss, squared_norm) {
                 break;
             }
             gradient = mean;
@@ -98,8 +97,8 @@ impl<T: Element, S: Supervisor> Supervised<'_, '_, T, S> {
             values[1] += -bias_lr * mean[1];
             // Added up before the step is told of: the processor does both at a time. Left to itself, the compiler puts the last
             // additions, which the next step waits for, behind it.
-            sums = black_box(sums_at(values));
-            if !supervisor.goes_on(loss, squared_norm) {
+            sums = black_box(PieceSums::of::<V, CHAINS>(inputs, targets, values, loss));
+            if !supervisor.goes_on(mean_loss, squared_norm) {
                 break;
             }
         }

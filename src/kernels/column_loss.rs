@@ -40,10 +40,13 @@ impl<T: Element> ColumnLoss<'_, T> {
     /// The loss is given by itself, that the compiler may know it.
     #[inline(always)]
     fn sum<V: Lanes<Element = T>, const CHAINS: usize>(self, loss: OutputLoss<T>) -> f64 {
-        let pieces = self.inputs.chunks(PIECE).zip(self.targets.chunks(PIECE));
-        let sums =
-            pieces.map(|(inputs, targets)| PieceSums::of::<V, CHAINS>(inputs, targets, [self.weight, self.bias], loss));
-        let sums = sums.reduce(PieceSums::plus).unwrap_or_else(PieceSums::zero);
+        let layer = [self.weight, self.bias];
+        let mut sums = PieceSums { loss: 0.0, gradient: [T::zero(); 2] };
+        for (at, (inputs, targets)) in self.inputs.chunks(PIECE).zip(self.targets.chunks(PIECE)).enumerate() {
+            let piece = PieceSums::of::<V, CHAINS>(inputs, targets, layer, loss);
+            // The only piece of few rows is taken as it is.
+            sums = if at == 0 { piece } else { sums.plus(piece) };
+        }
         let [mut weight_gradient, mut bias_gradient] = sums.gradient;
         if loss == OutputLoss::SquaredError {
             weight_gradient += weight_gradient;
@@ -66,10 +69,7 @@ pub(super) struct PieceSums<T> {
 }
 
 impl<T: Element> PieceSums<T> {
-    fn zero() -> Self {
-        PieceSums { loss: 0.0, gradient: [T::zero(); 2] }
-    }
-
+    #[inline(always)]
     fn plus(self, other: Self) -> Self {
         let [weight, bias] = self.gradient;
         PieceSums { loss: self.loss + other.loss, gradient: [weight + other.gradient[0], bias + other.gradient[1]] }
