@@ -84,7 +84,9 @@ fn data<T: Scalar>(rows: usize, features: usize) -> Dataset<T> {
 
 fn every_loss_goes_the_short_way<T: Scalar>() {
     let losses: [&dyn Loss<T>; 3] = [&Mse, &Huber::with_delta(0.3).unwrap(), &BinaryCrossEntropy::new()];
-    for (loss, rows, features) in losses.into_iter().flat_map(|loss| [(loss, 3, 1), (loss, 100, 1), (loss, 70, 5)]) {
+    for (loss, rows, features) in
+        losses.into_iter().flat_map(|loss| [(loss, 3, 1), (loss, 100, 1), (loss, 1500, 1), (loss, 70, 5)])
+    {
         let plain = data::<T>(rows, features);
         let weighted = plain.clone().weighted((0..rows).map(|i| T::from_f64((i % 3) as f64)).collect()).unwrap();
         for data in [&plain, &weighted] {
