@@ -94,16 +94,14 @@ impl<T: Element> PieceSums<T> {
                 for (c, chain) in chains.iter_mut().enumerate() {
                     let at = place + c * V::LANES;
                     let (x, y) = (V::load(inputs.add(at)), V::load(targets.add(at)));
-                    chain.add(x, loss, x.mul_add(weight, bias), y);
+                    chain.add(x, loss, x.mul_add(weight, bias), y, V::LANES);
                 }
                 place += CHAINS * V::LANES;
             }
             while place < length {
                 let count = (length - place).min(V::LANES);
                 let (x, y): (V, V) = (load(inputs.add(place), count), load(targets.add(place), count));
-                let mut chain = Chain::zero();
-                chain.add(x, loss, x.mul_add(weight, bias), y);
-                chains[0].merge(if count < V::LANES { chain.first(count) } else { chain });
+                chains[0].add(x, loss, x.mul_add(weight, bias), y, count);
                 place += count;
             }
         }
@@ -136,17 +134,17 @@ impl<V: Lanes> Chain<V> {
         Chain { loss: zero, derivative: zero, product: zero }
     }
 
-    /// Adds inputs `x`, outputs and targets `y`.
+    /// Adds inputs `x`, outputs and targets `y` of so many rows.
     #[inline(always)]
-    fn add(&mut self, x: V, loss: OutputLoss<V::Element>, output: V, y: V) {
+    fn add(&mut self, x: V, loss: OutputLoss<V::Element>, output: V, y: V, count: usize) {
         let derivative = if loss == OutputLoss::SquaredError {
-            let error = output.sub(y);
+            let error = of_rows(output.sub(y), count);
             self.loss = error.mul_add(error, self.loss);
             error
         } else {
             let (value, derivative) = loss.of(output, y);
-            self.loss = self.loss.add(value);
-            derivative
+            self.loss = self.loss.add(of_rows(value, count));
+            of_rows(derivative, count)
         };
         self.derivative = self.derivative.add(derivative);
         self.product = x.mul_add(derivative, self.product);
@@ -158,14 +156,10 @@ impl<V: Lanes> Chain<V> {
         self.derivative = self.derivative.add(other.derivative);
         self.product = self.product.add(other.product);
     }
+}
 
-    /// What the first lanes hold.
-    #[inline(always)]
-    fn first(self, count: usize) -> Self {
-        Chain {
-            loss: self.loss.first(count),
-            derivative: self.derivative.first(count),
-            product: self.product.first(count),
-        }
-    }
+/// What an unused lane holds is no row's.
+#[inline(always)]
+fn of_rows<V: Lanes>(value: V, count: usize) -> V {
+    if count < V::LANES { value.first(count) } else { value }
 }
