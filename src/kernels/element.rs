@@ -18,10 +18,11 @@ use super::linear_loss::LinearLoss;
 use super::linear_softmax::LinearSoftmax;
 use super::linear_squared_error::LinearSquaredError;
 use super::loss_sum::LossSum;
+use super::mean_step::MeanStep;
 use super::output_loss::SumOutputLoss;
 use super::softmax_loss::SoftmaxCrossEntropy;
 use super::update::SgdStep;
-use super::vector::{Add, AddScaled, Dot, PutScaledSum, Quotient, QuotientOfSum};
+use super::vector::{Add, AddScaled, Dot, Quotient, QuotientOfSum};
 
 /// Declares the kernels: a method for each, which runs it with the instructions in use.
 ///
@@ -61,9 +62,9 @@ kernels! {
     run_dot: Dot -> Self;
     run_add: Add -> ();
     run_add_scaled: AddScaled -> ();
-    run_put_scaled_sum: PutScaledSum -> ();
     run_quotient: Quotient -> ();
     run_quotient_of_sum: QuotientOfSum -> ();
+    run_mean_step: MeanStep -> ();
     run_sgd: SgdStep -> ();
     run_measure_columns: MeasureColumns -> ();
     run_standardize: Standardize -> ();

@@ -141,12 +141,6 @@ pub fn quotient_of_sum<T: Element>(y: &mut [T], [a, b]: [&[T]; 2], divisor: T) {
     T::run_quotient_of_sum(QuotientOfSum(y, a, b, divisor));
 }
 
-/// `y[i] = x[i] + alpha * g[i]`: [`add_scaled`] to another place. All slices have one length.
-pub fn put_scaled_sum<T: Element>(y: &mut [T], x: &[T], alpha: T, g: &[T]) {
-    debug_assert_eq!((y.len(), y.len()), (x.len(), g.len()));
-    T::run_put_scaled_sum(PutScaledSum(y, x, alpha, g));
-}
-
 /// Elements that are done before the instructions are picked.
 pub(super) const FEW: usize = 4;
 
@@ -186,12 +180,6 @@ elementwise! {
     AddScaled(&'a mut [T], T, &'a [T]): |this| {
         for (y, &x) in this.0.iter_mut().zip(this.2) {
             *y += this.1 * x;
-        }
-    }
-    /// y, x, alpha, g.
-    PutScaledSum(&'a mut [T], &'a [T], T, &'a [T]): |this| {
-        for ((y, &x), &g) in this.0.iter_mut().zip(this.1).zip(this.3) {
-            *y = x + this.2 * g;
         }
     }
     /// y, x, divisor.
@@ -271,8 +259,6 @@ mod tests {
                 assert_eq!(changed(&|y| add(y, &b)), each(&|y, x| y + x), "length {n}");
                 assert_eq!(changed(&|y| add_scaled(y, 0.3, &b)), each(&|y, x| y + 0.3 * x), "length {n}");
                 assert_eq!(changed(&|y| quotient(y, &b, 3.0)), each(&|_, x| x / 3.0), "length {n}");
-                let elsewhere = changed(&|y| put_scaled_sum(y, &b, 0.3, &a));
-                assert_eq!(elsewhere, each(&|y, x| x + 0.3 * y), "length {n}");
                 let of_sum = changed(&|y| quotient_of_sum(y, [&a, &b], 3.0));
                 assert_eq!(of_sum, each(&|a, b| (a + b) / 3.0), "length {n}");
             }

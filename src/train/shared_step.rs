@@ -3,7 +3,7 @@
 
 use super::sums::Sums;
 use crate::error::Result;
-use crate::kernels::{self, Aligned, SQUARES};
+use crate::kernels::{self, Aligned, MeanStep, PlainStep, SQUARES};
 use crate::model::parameter_count;
 use crate::optim::{squared_grad_norm_by, step_plainly};
 use crate::parameter::Parameter;
@@ -21,7 +21,7 @@ pub(super) struct SharedStep<T> {
     start: usize,
     /// The mean gradient.
     gradient: Aligned<T>,
-    /// Room for sums, then the next value, if the step is plain.
+    /// The next value, if the step is plain.
     value: Aligned<T>,
     /// What the squares of the gradient add up to.
     square: T,
@@ -156,27 +156,22 @@ impl<T: Scalar> Making<'_, T> {
         let before = self.before.map_or(0.0, |sums| sums.value.weight);
         let weight = T::from_f64(shards.iter().fold(before, |weight, shard| weight + shard.value.weight));
         squares.clear();
-        let parts = gradient.chunks_mut(SQUARES).zip(next.chunks_mut(SQUARES));
-        for ((gradient, next), values) in parts.zip(self.values[first..].chunks(SQUARES)) {
-            let start = self.start + first + squares.len() * SQUARES;
-            self.put_mean(gradient, next, shards, start, weight);
-            squares.push(kernels::sum_of_squares(gradient));
-            if let Some(lr) = self.plain_lr {
-                kernels::put_scaled_sum(next, values, -lr, gradient);
-            }
-        }
-    }
-
-    /// Puts the part of the mean gradient that begins at `start` into `gradient`; `room` is as long.
-    fn put_mean(&self, gradient: &mut [T], room: &mut [T], shards: &[Sums<T>], start: usize, weight: T) {
-        let own = start..start + gradient.len();
         let (last, others) = shards.split_last().expect("shards for several threads");
-        let last = &last.gradient[own.clone()];
-        if let (None, [first]) = (self.before, others) {
-            return kernels::quotient_of_sum(gradient, [&first.gradient[own], last], weight);
+        let only = if let (None, [only]) = (self.before, others) { Some(only) } else { None };
+        // What must be added up first is taken block by block, while it is in the nearest cache.
+        let together = if only.is_some() { gradient.len().max(1) } else { SQUARES };
+        let parts = gradient.chunks_mut(together).zip(next.chunks_mut(together));
+        let mut start = self.start + first;
+        for ((gradient, next), values) in parts.zip(self.values[first..].chunks(together)) {
+            let own = start..start + gradient.len();
+            start = own.end;
+            if only.is_none() {
+                put_sum(gradient, self.before, others, own.start);
+            }
+            let step = self.plain_lr.map(|lr| PlainStep { values, lr, next });
+            let only = only.map(|only| &only.gradient[own.clone()]);
+            MeanStep { first: only, last: &last.gradient[own], divisor: weight, gradient, squares, step }.run();
         }
-        put_sum(room, self.before, others, start);
-        kernels::quotient_of_sum(gradient, [room, last], weight);
     }
 }
 

@@ -1,0 +1,196 @@
+//! A mean gradient, what its squares add up to, and the plain step along it, in one pass: of what another thread has added
+//! up, lines come slowly enough for all three.
+
+use num_traits::Zero;
+
+use super::element::Element;
+use super::lanes::{GROUP, Lanes, load, store};
+use super::level::Kernel;
+use super::vector::{FEW, SQUARES, dot};
+
+/// Writes `(first + last) / divisor` over `gradient`, all of one length, and puts what the squares of each [`SQUARES`] of
+/// its elements add up to into `squares`: to the bit what [`quotient_of_sum`](super::quotient_of_sum) and
+/// [`sum_of_squares`](super::sum_of_squares()) make.
+pub struct MeanStep<'a, T> {
+    /// `None`: what `gradient` holds.
+    pub first: Option<&'a [T]>,
+    pub last: &'a [T],
+    pub divisor: T,
+    pub gradient: &'a mut [T],
+    pub squares: &'a mut Vec<T>,
+    pub step: Option<PlainStep<'a, T>>,
+}
+
+/// Writes `values - lr gradient` over `next`, as long as the gradient: to the bit what [`add_scaled`](super::add_scaled())
+/// makes of the values.
+pub struct PlainStep<'a, T> {
+    pub values: &'a [T],
+    pub lr: T,
+    pub next: &'a mut [T],
+}
+
+impl<T: Element> MeanStep<'_, T> {
+    /// Does so.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn run(self) {
+        let length = self.gradient.len();
+        assert!(
+            self.last.len() == length && self.first.is_none_or(|first| first.len() == length),
+            "sums of one length"
+        );
+        let fits = |step: &PlainStep<'_, T>| step.values.len() == length && step.next.len() == length;
+        assert!(self.step.as_ref().is_none_or(fits), "a value for each element");
+        T::run_mean_step(self);
+    }
+}
+
+impl<T: Element> Kernel<T> for MeanStep<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<Element = T>>(self) {
+        let MeanStep { first, last, divisor, gradient, squares, step } = self;
+        let (length, gradient) = (gradient.len(), gradient.as_mut_ptr());
+        let (divisor, steps) = (V::splat(divisor), step.is_some());
+        let (values, neg_lr, next) = match step {
+            Some(PlainStep { values, lr, next }) => (values.as_ptr(), -lr, next.as_mut_ptr()),
+            None => (gradient.cast_const(), T::zero(), gradient),
+        };
+        let first = first.map_or(gradient.cast_const(), <[T]>::as_ptr);
+        let (last, neg_lr) = (last.as_ptr(), V::splat(neg_lr));
+        let pass = Pass { first, last, divisor, gradient, values, neg_lr, next };
+        for start in (0..length).step_by(SQUARES) {
+            let end = (start + SQUARES).min(length);
+            // SAFETY: `MeanStep::run` has found all that the pass goes over to be `length` long.
+            squares
+                .push(unsafe { if steps { pass.block::<true>(start, end) } else { pass.block::<false>(start, end) } });
+        }
+    }
+}
+
+/// Where a pass finds and puts its numbers. It may write where it has read.
+struct Pass<V: Lanes> {
+    first: *const V::Element,
+    last: *const V::Element,
+    divisor: V,
+    gradient: *mut V::Element,
+    values: *const V::Element,
+    neg_lr: V,
+    next: *mut V::Element,
+}
+
+impl<V: Lanes> Pass<V> {
+    /// What the squares of a block add up to, in the order of [`dot`].
+    ///
+    /// # Safety
+    /// All must be there up to `end`; values and what is next only if it `STEPS`.
+    #[inline(always)]
+    unsafe fn block<const STEPS: bool>(&self, start: usize, end: usize) -> V::Element {
+        let mut chains = [V::splat(V::Element::zero()); GROUP];
+        let mut place = start;
+        // SAFETY: no place is touched from `end` on.
+        unsafe {
+            while place + GROUP * V::LANES <= end {
+                for (c, chain) in chains.iter_mut().enumerate() {
+                    let mean = self.vector::<STEPS>(place + c * V::LANES, V::LANES);
+                    *chain = mean.mul_add(mean, *chain);
+                }
+                place += GROUP * V::LANES;
+            }
+            while place < end {
+                let count = (end - place).min(V::LANES);
+                let mean = self.vector::<STEPS>(place, count);
+                chains[0] = mean.mul_add(mean, chains[0]);
+                place += count;
+            }
+        }
+        if end - start <= FEW {
+            // SAFETY: the gradient has just been written there.
+            let block = unsafe { std::slice::from_raw_parts(self.gradient.add(start), end - start) };
+            return dot(block, block);
+        }
+        let [a, b, c, d] = chains;
+        a.add(b).add(c.add(d)).sum()
+    }
+
+    /// The mean of `count` elements from a place on, at most all lanes, written, and 0 in the other lanes.
+    ///
+    /// # Safety
+    /// They must be there.
+    #[inline(always)]
+    unsafe fn vector<const STEPS: bool>(&self, place: usize, count: usize) -> V {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let sum = load::<V>(self.first.add(place), count).add(load(self.last.add(place), count));
+            let mean = sum.div(self.divisor);
+            let mean = if count < V::LANES { mean.first(count) } else { mean };
+            store(mean, self.gradient.add(place), count);
+            if STEPS {
+                let value: V = load(self.values.add(place), count);
+                store(value.add(self.neg_lr.mul(mean)), self.next.add(place), count);
+            }
+            mean
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::test_levels::{numbers, on_every_level};
+    use crate::kernels::{add_scaled, quotient_of_sum, sum_of_squares};
+
+    #[test]
+    fn one_pass_is_quotient_squares_and_step_to_the_bit() {
+        on_every_level(|| {
+            let around = |length: usize| length - 2..length + 20;
+            for length in (0..70).chain(around(SQUARES)).chain(around(2 * SQUARES)) {
+                check::<f64>(length);
+                check::<f32>(length);
+            }
+        });
+    }
+
+    fn check<T: Element + std::fmt::Debug>(length: usize) {
+        let [first, last, values]: [Vec<T>; 3] = [1, 2, 3].map(|seed| numbers(length, seed));
+        let (divisor, lr) = (T::from_f64(7.0), T::from_f64(0.3));
+        let (mut mean, mut stepped) = (vec![T::nan(); length], values.clone());
+        quotient_of_sum(&mut mean, [&first, &last], divisor);
+        add_scaled(&mut stepped, -lr, &mean);
+        let blocks: Vec<T> = mean.chunks(SQUARES).map(sum_of_squares).collect();
+        for (in_place, steps) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut gradient = if in_place { first.clone() } else { vec![T::nan(); length] };
+            let (mut next, mut squares) = (vec![T::nan(); length], Vec::new());
+            let step = PlainStep { values: &values, lr, next: &mut next };
+            MeanStep {
+                first: (!in_place).then_some(&first[..]),
+                last: &last,
+                divisor,
+                gradient: &mut gradient,
+                squares: &mut squares,
+                step: steps.then_some(step),
+            }
+            .run();
+            assert_eq!((&gradient, &squares), (&mean, &blocks), "{length}");
+            let untouched = next.iter().all(|next| next.is_nan());
+            assert!(if steps { next == stepped } else { untouched }, "{length}: {next:?}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a value for each element")]
+    fn lengths_that_differ_are_refused() {
+        let (mut gradient, mut next) = ([0.0; 3], [0.0; 2]);
+        MeanStep {
+            first: None,
+            last: &[0.0; 3],
+            divisor: 1.0,
+            gradient: &mut gradient,
+            squares: &mut Vec::new(),
+            step: Some(PlainStep { values: &[0.0; 3], lr: 0.1, next: &mut next }),
+        }
+        .run();
+    }
+}
