@@ -253,10 +253,13 @@ fn an_optimizer_that_only_says_it_is_plain_steps_as_always_and_may_refuse() {
             )
         };
         let sgd = || SgdConfig::new(0.1).build().unwrap();
-        assert_eq!(run(6, &mut Account { sgd: sgd(), counts: false, budget: 6 }), run(6, &mut sgd()));
-        let (refused, model) = run(20, &mut Account { sgd: sgd(), counts: false, budget: 6 });
-        assert!(refused.unwrap_err().contains("it is spent"));
-        assert!(model.contains("Pending { passes: 1 }"), "{model}");
+        for counts_up_to in [0, 1, 3] {
+            let account = || Account { sgd: sgd(), counts_up_to, budget: 6 };
+            assert_eq!(run(6, &mut account()), run(6, &mut sgd()), "{features} features, {counts_up_to} steps");
+            let (refused, model) = run(20, &mut account());
+            assert!(refused.unwrap_err().contains("it is spent"));
+            assert!(model.contains("Pending { passes: 1 }"), "{model}");
+        }
     }
 }
 

@@ -304,7 +304,7 @@ fn what_is_frozen_stays_whatever_an_optimizer_says() {
             format!("{:?}", model.parameters())
         };
         let sgd = || SgdConfig::new(1e-3).build().unwrap();
-        assert!(run(&mut Account { sgd: sgd(), counts: true, budget: u64::MAX }) == run(&mut sgd()));
+        assert!(run(&mut Account { sgd: sgd(), counts_up_to: u64::MAX, budget: u64::MAX }) == run(&mut sgd()));
     }
 }
 
@@ -321,8 +321,8 @@ fn an_optimizer_that_only_says_it_is_plain_steps_as_always_and_may_refuse() {
         )
     };
     let sgd = || SgdConfig::new(1e-3).build().unwrap();
-    assert_eq!(run(2, &mut Account { sgd: sgd(), counts: false, budget: 6 }), run(2, &mut sgd()));
-    let (refused, model) = run(3, &mut Account { sgd: sgd(), counts: false, budget: 6 });
+    assert_eq!(run(2, &mut Account { sgd: sgd(), counts_up_to: 0, budget: 6 }), run(2, &mut sgd()));
+    let (refused, model) = run(3, &mut Account { sgd: sgd(), counts_up_to: 0, budget: 6 });
     assert!(refused.unwrap_err().contains("it is spent"));
     assert!(model.contains("Pending { passes: 1 }"));
 }

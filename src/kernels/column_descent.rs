@@ -2,10 +2,10 @@
 
 use std::hint::black_box;
 
-use super::column_loss::{PIECE, PieceSums};
+use super::column_loss::{CHAINS, PIECE, PieceSums, SQUARED_ERROR_CHAINS};
 use super::element::Element;
 use super::lanes::Lanes;
-use super::level::{Kernel, run};
+use super::level::{self, Kernel};
 use super::output_loss::OutputLoss;
 
 /// Steps of one output `weight input + bias`, each over all rows.
@@ -24,18 +24,18 @@ pub struct ColumnDescent<'a, T> {
 
 /// Who is asked before each step, and told of it.
 pub trait Supervisor {
-    /// Whether to take a step from this mean loss, along a mean gradient whose norm has this square.
-    fn permits(&mut self, loss: f64, squared_norm: f64) -> bool;
+    /// Begins a step from this mean loss, along a mean gradient whose norm has this square, or says that it is not to be taken.
+    fn begin_step(&mut self, loss: f64, squared_norm: f64) -> bool;
 
-    /// Hears of the step that was permitted last, and says whether to go on.
-    fn goes_on(&mut self, loss: f64, squared_norm: f64) -> bool;
+    /// Hears that this step has been taken, and says whether to go on.
+    fn step_taken(&mut self, loss: f64, squared_norm: f64) -> bool;
 }
 
 /// Where a descent has come to.
 pub struct Descended<T> {
     /// Weight and bias.
     pub values: [T; 2],
-    /// The mean gradient of the last step, 0 if there was none.
+    /// The mean gradient of the last step, 0 if there was none. What is there for a bias that there is not means nothing.
     pub gradient: [T; 2],
 }
 
@@ -52,16 +52,16 @@ impl<T: Element> ColumnDescent<'_, T> {
     /// If the rows are not [few enough](ColumnDescent::is_short).
     pub fn run(self, supervisor: &mut impl Supervisor) -> Descended<T> {
         assert!(self.is_short(), "{} rows are too many", self.inputs.len());
-        run(Supervised { descent: self, supervisor })
+        level::run(SupervisedSteps { descent: self, supervisor })
     }
 }
 
-struct Supervised<'a, 's, T, S> {
+struct SupervisedSteps<'a, 's, T, S> {
     descent: ColumnDescent<'a, T>,
     supervisor: &'s mut S,
 }
 
-impl<T: Element, S: Supervisor> Kernel<T> for Supervised<'_, '_, T, S> {
+impl<T: Element, S: Supervisor> Kernel<T> for SupervisedSteps<'_, '_, T, S> {
     type Output = Descended<T>;
 
     #[inline(always)]
@@ -69,27 +69,29 @@ impl<T: Element, S: Supervisor> Kernel<T> for Supervised<'_, '_, T, S> {
         let divisor = T::from_f64(self.descent.rows_weight);
         match self.descent.loss {
             // Its sums are half the gradient. Nothing is rounded by halving: the quotient is the same.
-            OutputLoss::SquaredError => self.steps::<V, 4>(OutputLoss::SquaredError, divisor / (T::one() + T::one())),
-            loss @ (OutputLoss::Huber { .. } | OutputLoss::Logistic { .. }) => self.steps::<V, 2>(loss, divisor),
+            OutputLoss::SquaredError => {
+                self.steps::<V, SQUARED_ERROR_CHAINS>(OutputLoss::SquaredError, divisor / (T::one() + T::one()))
+            }
+            loss @ (OutputLoss::Huber { .. } | OutputLoss::Logistic { .. }) => self.steps::<V, CHAINS>(loss, divisor),
         }
     }
 }
 
-impl<T: Element, S: Supervisor> Supervised<'_, '_, T, S> {
+impl<T: Element, S: Supervisor> SupervisedSteps<'_, '_, T, S> {
     /// The loss is given by itself, that the compiler may know it, and what the sums of its gradient are divided by.
     #[inline(always)]
-    fn steps<V: Lanes<Element = T>, const CHAINS: usize>(self, loss: OutputLoss<T>, divisor: T) -> Descended<T> {
-        let Supervised { descent, supervisor } = self;
+    fn steps<V: Lanes<Element = T>, const N: usize>(self, loss: OutputLoss<T>, divisor: T) -> Descended<T> {
+        let SupervisedSteps { descent, supervisor } = self;
         let ColumnDescent { inputs, targets, rows_weight, lr, start, has_bias, .. } = descent;
         let bias_lr = if has_bias { lr } else { T::zero() };
         let (mut values, mut gradient) = (start, [T::zero(); 2]);
-        let mut sums = PieceSums::of::<V, CHAINS>(inputs, targets, values, loss);
+        let mut sums = PieceSums::of::<V, N>(inputs, targets, values, loss);
         loop {
             let mean = sums.gradient.map(|sum| sum / divisor);
             let mean_loss = sums.loss / rows_weight;
             let bias_square = if has_bias { (mean[1] * mean[1]).as_f64() } else { 0.0 };
             let squared_norm = (mean[0] * mean[0]).as_f64() + bias_square;
-            if !supervisor.permits(mean_loss, squared_norm) {
+            if !supervisor.begin_step(mean_loss, squared_norm) {
                 break;
             }
             gradient = mean;
@@ -97,8 +99,8 @@ impl<T: Element, S: Supervisor> Supervised<'_, '_, T, S> {
             values[1] += -bias_lr * mean[1];
             // Added up before the step is told of: the processor does both at a time. Left to itself, the compiler puts the last
             // additions, which the next step waits for, behind it.
-            sums = black_box(PieceSums::of::<V, CHAINS>(inputs, targets, values, loss));
-            if !supervisor.goes_on(mean_loss, squared_norm) {
+            sums = black_box(PieceSums::of::<V, N>(inputs, targets, values, loss));
+            if !supervisor.step_taken(mean_loss, squared_norm) {
                 break;
             }
         }
@@ -120,11 +122,11 @@ mod tests {
     }
 
     impl Supervisor for Few {
-        fn permits(&mut self, _: f64, _: f64) -> bool {
+        fn begin_step(&mut self, _: f64, _: f64) -> bool {
             self.told.len() < self.steps
         }
 
-        fn goes_on(&mut self, loss: f64, squared_norm: f64) -> bool {
+        fn step_taken(&mut self, loss: f64, squared_norm: f64) -> bool {
             self.told.push((loss, squared_norm));
             self.ends_before || self.told.len() < self.steps
         }

@@ -23,15 +23,18 @@ pub struct ColumnLoss<'a, T> {
 /// Rows whose losses are added up before they become double: so few keep the precision of their terms.
 pub(super) const PIECE: usize = 1024;
 
+/// Chains of additions: other losses have work enough between two of them.
+pub(super) const SQUARED_ERROR_CHAINS: usize = 4;
+pub(super) const CHAINS: usize = 2;
+
 impl<T: Element> Kernel<T> for ColumnLoss<'_, T> {
     type Output = f64;
 
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) -> f64 {
         match self.loss {
-            OutputLoss::SquaredError => self.sum::<V, 4>(OutputLoss::SquaredError),
-            // They have work enough between two additions.
-            loss @ (OutputLoss::Huber { .. } | OutputLoss::Logistic { .. }) => self.sum::<V, 2>(loss),
+            OutputLoss::SquaredError => self.sum::<V, SQUARED_ERROR_CHAINS>(OutputLoss::SquaredError),
+            loss @ (OutputLoss::Huber { .. } | OutputLoss::Logistic { .. }) => self.sum::<V, CHAINS>(loss),
         }
     }
 }
@@ -39,11 +42,11 @@ impl<T: Element> Kernel<T> for ColumnLoss<'_, T> {
 impl<T: Element> ColumnLoss<'_, T> {
     /// The loss is given by itself, that the compiler may know it.
     #[inline(always)]
-    fn sum<V: Lanes<Element = T>, const CHAINS: usize>(self, loss: OutputLoss<T>) -> f64 {
+    fn sum<V: Lanes<Element = T>, const N: usize>(self, loss: OutputLoss<T>) -> f64 {
         let layer = [self.weight, self.bias];
         let mut sums = PieceSums { loss: 0.0, gradient: [T::zero(); 2] };
         for (at, (inputs, targets)) in self.inputs.chunks(PIECE).zip(self.targets.chunks(PIECE)).enumerate() {
-            let piece = PieceSums::of::<V, CHAINS>(inputs, targets, layer, loss);
+            let piece = PieceSums::of::<V, N>(inputs, targets, layer, loss);
             // The only piece of few rows is taken as it is.
             sums = if at == 0 { piece } else { sums.plus(piece) };
         }
@@ -75,28 +78,28 @@ impl<T: Element> PieceSums<T> {
         PieceSums { loss: self.loss + other.loss, gradient: [weight + other.gradient[0], bias + other.gradient[1]] }
     }
 
-    /// Those of up to [`PIECE`] rows of outputs `weight input + bias`. Adds in so many chains, that one addition need not wait
-    /// for the one before.
+    /// Those of up to [`PIECE`] rows of outputs `weight input + bias`. Adds in `N` chains, that one addition need not wait for
+    /// the one before.
     #[inline(always)]
-    pub fn of<V: Lanes<Element = T>, const CHAINS: usize>(
+    pub fn of<V: Lanes<Element = T>, const N: usize>(
         inputs: &[T],
         targets: &[T],
         [weight, bias]: [T; 2],
         loss: OutputLoss<T>,
     ) -> Self {
         let (weight, bias) = (V::splat(weight), V::splat(bias));
-        let mut chains = [Chain::<V>::zero(); CHAINS];
+        let mut chains = [Chain::<V>::zero(); N];
         let (mut place, length) = (0, inputs.len().min(targets.len()));
         let (inputs, targets) = (inputs.as_ptr(), targets.as_ptr());
         // SAFETY: no place is read from `length` on.
         unsafe {
-            while place + CHAINS * V::LANES <= length {
+            while place + N * V::LANES <= length {
                 for (c, chain) in chains.iter_mut().enumerate() {
                     let at = place + c * V::LANES;
                     let (x, y) = (V::load(inputs.add(at)), V::load(targets.add(at)));
                     chain.add(x, loss, x.mul_add(weight, bias), y, V::LANES);
                 }
-                place += CHAINS * V::LANES;
+                place += N * V::LANES;
             }
             while place < length {
                 let count = (length - place).min(V::LANES);
@@ -105,7 +108,7 @@ impl<T: Element> PieceSums<T> {
                 place += count;
             }
         }
-        let mut left = CHAINS;
+        let mut left = N;
         while left > 1 {
             left /= 2;
             for c in 0..left {

@@ -34,14 +34,7 @@ impl<T: Element> MeanStep<'_, T> {
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn run(self) {
-        let length = self.gradient.len();
-        assert!(
-            self.last.len() == length && self.first.is_none_or(|first| first.len() == length),
-            "sums of one length"
-        );
-        let fits = |step: &PlainStep<'_, T>| step.values.len() == length && step.next.len() == length;
-        assert!(self.step.as_ref().is_none_or(fits), "a value for each element");
+    pub fn make(self) {
         T::run_mean_step(self);
     }
 }
@@ -52,7 +45,12 @@ impl<T: Element> Kernel<T> for MeanStep<'_, T> {
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) {
         let MeanStep { first, last, divisor, gradient, squares, step } = self;
-        let (length, gradient) = (gradient.len(), gradient.as_mut_ptr());
+        let length = gradient.len();
+        assert!(last.len() == length && first.is_none_or(|first| first.len() == length), "sums of one length");
+        if let Some(PlainStep { values, next, .. }) = &step {
+            assert!(values.len() == length && next.len() == length, "a value for each element");
+        }
+        let gradient = gradient.as_mut_ptr();
         let (divisor, steps) = (V::splat(divisor), step.is_some());
         let (values, neg_lr, next) = match step {
             Some(PlainStep { values, lr, next }) => (values.as_ptr(), -lr, next.as_mut_ptr()),
@@ -63,7 +61,7 @@ impl<T: Element> Kernel<T> for MeanStep<'_, T> {
         let pass = Pass { first, last, divisor, gradient, values, neg_lr, next };
         for start in (0..length).step_by(SQUARES) {
             let end = (start + SQUARES).min(length);
-            // SAFETY: `MeanStep::run` has found all that the pass goes over to be `length` long.
+            // SAFETY: all that the pass goes over is `length` long.
             squares
                 .push(unsafe { if steps { pass.block::<true>(start, end) } else { pass.block::<false>(start, end) } });
         }
@@ -172,25 +170,36 @@ mod tests {
                 squares: &mut squares,
                 step: steps.then_some(step),
             }
-            .run();
+            .make();
             assert_eq!((&gradient, &squares), (&mean, &blocks), "{length}");
             let untouched = next.iter().all(|next| next.is_nan());
             assert!(if steps { next == stepped } else { untouched }, "{length}: {next:?}");
         }
     }
 
-    #[test]
-    #[should_panic(expected = "a value for each element")]
-    fn lengths_that_differ_are_refused() {
-        let (mut gradient, mut next) = ([0.0; 3], [0.0; 2]);
+    /// A pass over 3 elements, but for the lengths of some slices.
+    fn of_lengths([first, last, values, next]: [usize; 4]) {
+        let (of, mut next) = (|length| &[0.0; 9][..length], vec![0.0; next]);
         MeanStep {
-            first: None,
-            last: &[0.0; 3],
+            first: Some(of(first)),
+            last: of(last),
             divisor: 1.0,
-            gradient: &mut gradient,
+            gradient: &mut [0.0; 3],
             squares: &mut Vec::new(),
-            step: Some(PlainStep { values: &[0.0; 3], lr: 0.1, next: &mut next }),
+            step: Some(PlainStep { values: of(values), lr: 0.1, next: &mut next }),
         }
-        .run();
+        .make();
+    }
+
+    #[test]
+    fn lengths_that_differ_are_refused() {
+        of_lengths([3; 4]);
+        for slice in 0..4 {
+            for length in [2, 4] {
+                let mut lengths = [3; 4];
+                lengths[slice] = length;
+                assert!(std::panic::catch_unwind(|| of_lengths(lengths)).is_err(), "{lengths:?}");
+            }
+        }
     }
 }

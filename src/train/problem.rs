@@ -150,6 +150,7 @@ impl<'a, T: Scalar> OneOutput<'a, T> {
             return None;
         };
         let inputs = rows.contiguous().filter(|_| rows.width() == 1)?;
+        let targets = &targets[..inputs.len()];
         let descent = ColumnDescent { inputs, targets, loss, rows_weight: weight, lr, start, has_bias };
         descent.is_short().then_some(descent)
     }
@@ -171,7 +172,8 @@ pub(super) struct Scratch<T> {
 }
 
 impl<T: Scalar> Scratch<T> {
-    /// For a model of so many inputs and outputs, and so many blocks of squares: after the first steps, nothing is allocated.
+    /// For a model of so many inputs and outputs, and so many blocks of squares: a step allocates only for more rows than any
+    /// before had.
     pub fn new(inputs: usize, outputs: usize, blocks: usize) -> Self {
         let row_bytes = (inputs * size_of::<T>()).max(1);
         let tile = (TILE_BYTES / row_bytes).clamp(TILE_ROWS.0, TILE_ROWS.1);

@@ -89,8 +89,7 @@ where
         }
         while self.epoch < self.config.epochs {
             if self.is_interrupted() {
-                self.epoch += 1; // It was begun.
-                return Ok(Pause::End(Some(StopReason::Interrupted)));
+                return Ok(self.interrupted());
             }
             let Run { model, accumulator, .. } = self;
             let sums = accumulator.finish();
@@ -103,8 +102,7 @@ where
                 discard_grad(self.model.parameters_mut());
                 return Ok(Pause::End(None));
             }
-            self.epoch += 1;
-            self.last_loss = Some(loss);
+            self.begin_epoch(loss);
             let step = count_or_step(self.optimizer, self.model.parameters_mut(), |parameters, step| {
                 parameters.iter_mut().for_each(|parameter| step_plainly(parameter, T::from_f64(lr), step));
             })?;
@@ -126,7 +124,20 @@ where
         loss.is_finite() && self.guard.is_at_ease(self.base_lr * self.base_lr * squared_norm)
     }
 
-    /// Tells of a step and its epoch, and says why descent pauses, if it does.
+    pub(super) fn interrupted(&mut self) -> Pause {
+        self.epoch += 1; // It was begun.
+        Pause::End(Some(StopReason::Interrupted))
+    }
+
+    /// Begins an epoch whose only step goes from this loss.
+    #[inline(always)]
+    pub(super) fn begin_epoch(&mut self, loss: f64) {
+        self.epoch += 1;
+        self.last_loss = Some(loss);
+    }
+
+    /// Tells of a step and its epoch, and says why descent pauses, if it does. The model may still be as at the last pause: of
+    /// what ends a run, patience alone looks at it, and does not go with plain descent.
     #[inline(always)]
     pub(super) fn tell_descent(
         &mut self,

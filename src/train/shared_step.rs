@@ -157,20 +157,20 @@ impl<T: Scalar> Making<'_, T> {
         let weight = T::from_f64(shards.iter().fold(before, |weight, shard| weight + shard.value.weight));
         squares.clear();
         let (last, others) = shards.split_last().expect("shards for several threads");
-        let only = if let (None, [only]) = (self.before, others) { Some(only) } else { None };
+        let other = if let (None, [other]) = (self.before, others) { Some(other) } else { None };
         // What must be added up first is taken block by block, while it is in the nearest cache.
-        let together = if only.is_some() { gradient.len().max(1) } else { SQUARES };
+        let together = if other.is_some() { gradient.len().max(1) } else { SQUARES };
         let parts = gradient.chunks_mut(together).zip(next.chunks_mut(together));
         let mut start = self.start + first;
         for ((gradient, next), values) in parts.zip(self.values[first..].chunks(together)) {
             let own = start..start + gradient.len();
             start = own.end;
-            if only.is_none() {
+            if other.is_none() {
                 put_sum(gradient, self.before, others, own.start);
             }
             let step = self.plain_lr.map(|lr| PlainStep { values, lr, next });
-            let only = only.map(|only| &only.gradient[own.clone()]);
-            MeanStep { first: only, last: &last.gradient[own], divisor: weight, gradient, squares, step }.run();
+            let other = other.map(|other| &other.gradient[own.clone()]);
+            MeanStep { first: other, last: &last.gradient[own], divisor: weight, gradient, squares, step }.make();
         }
     }
 }

@@ -124,8 +124,8 @@ impl Observer for Told<'_> {
 /// SGD that is plain by its own account, whatever the parameters are, and refuses to step once it has spent its budget.
 pub struct Account<T> {
     pub sgd: Sgd<T>,
-    /// Whether it counts plain steps that are taken for it, once it has met the parameters.
-    pub counts: bool,
+    /// The last plain step that it counts for others to take, once it has met the parameters; 0: none.
+    pub counts_up_to: u64,
     pub budget: u64,
 }
 
@@ -139,11 +139,11 @@ impl<T: Scalar> Optimizer<T> for Account<T> {
     }
 
     fn is_plain(&self, _parameters: &[Parameter<T>]) -> bool {
-        !self.counts || self.sgd.steps() > 0
+        self.counts_up_to == 0 || self.sgd.steps() > 0
     }
 
     fn count_plain_step(&mut self) -> Option<u64> {
-        if self.counts { self.sgd.count_plain_step() } else { None }
+        if self.sgd.steps() < self.counts_up_to { self.sgd.count_plain_step() } else { None }
     }
 
     fn lr(&self) -> f64 {
