@@ -10,9 +10,9 @@ use std::sync::atomic::AtomicBool;
 
 use elsewhere::Elsewhere;
 use gradus::data::InMemory;
-use gradus::train::{BatchSize, NonFinite, Optimality, Plateau, TrainConfig, Trainer};
+use gradus::train::{BatchSize, NonFinite, Observer, Optimality, Plateau, StepEvent, TrainConfig, Trainer};
 use gradus::{
-    BinaryCrossEntropy, Clip, Dataset, Huber, Linear, Loss, Model, Momentum, Mse, Optimizer, Scalar, Schedule,
+    BinaryCrossEntropy, Clip, Dataset, Huber, Ledger, Linear, Loss, Model, Momentum, Mse, Optimizer, Scalar, Schedule,
     SgdConfig,
 };
 use ndarray::Array2;
@@ -84,11 +84,12 @@ fn data<T: Scalar>(rows: usize, features: usize) -> Dataset<T> {
 
 fn every_loss_goes_the_short_way<T: Scalar>() {
     let losses: [&dyn Loss<T>; 3] = [&Mse, &Huber::with_delta(0.3).unwrap(), &BinaryCrossEntropy::new()];
-    for (loss, rows, features) in
-        losses.into_iter().flat_map(|loss| [(loss, 3, 1), (loss, 100, 1), (loss, 1500, 1), (loss, 70, 5)])
+    for (loss, rows, features) in losses
+        .into_iter()
+        .flat_map(|loss| [1, 3, 100, 1024, 1025].map(|rows| (loss, rows, 1)).into_iter().chain([(loss, 70, 5)]))
     {
         let plain = data::<T>(rows, features);
-        let weighted = plain.clone().weighted((0..rows).map(|i| T::from_f64((i % 3) as f64)).collect()).unwrap();
+        let weighted = plain.clone().weighted((0..rows).map(|i| T::from_f64(((i + 1) % 3) as f64)).collect()).unwrap();
         for data in [&plain, &weighted] {
             let mut case = Case::new(data, loss, 0.1);
             assert_eq!(case.both_ways().1, 19, "{} of {rows} x {features}", loss.name());
@@ -260,6 +261,37 @@ fn an_optimizer_that_only_says_it_is_plain_steps_as_always_and_may_refuse() {
             assert!(refused.unwrap_err().contains("it is spent"));
             assert!(model.contains("Pending { passes: 1 }"), "{model}");
         }
+    }
+}
+
+/// Panics when it hears of a step.
+struct Panics(u64);
+
+impl Observer for Panics {
+    fn step(&mut self, event: &StepEvent) -> gradus::Result<()> {
+        assert!(event.step < self.0, "step {}", self.0);
+        Ok(())
+    }
+}
+
+/// A line through one column keeps its steps in registers; more columns are stepped in memory.
+#[test]
+fn after_a_panic_the_model_holds_the_parameters_of_an_earlier_step() {
+    for (features, held) in [(1, 1), (2, 5)] {
+        let data = data::<f64>(40, features);
+        let mut model = Linear::new(features, 1);
+        let mut fit = |epochs| {
+            let config = TrainConfig { epochs, batch_size: BatchSize::Full, ..Default::default() };
+            let mut sgd = SgdConfig::new(0.1).build().unwrap();
+            Trainer::new(config).unwrap().observer(&mut Panics(5)).fit(&mut model, &Mse, &mut sgd, &data)
+        };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| fit(20))).unwrap_err();
+        let mut expected = Linear::new(features, 1);
+        let config = TrainConfig { epochs: held as usize, batch_size: BatchSize::Full, ..Default::default() };
+        let mut sgd = SgdConfig::new(0.1).build().unwrap();
+        Trainer::new(config).unwrap().fit(&mut expected, &Mse, &mut sgd, &data).unwrap();
+        assert_eq!(format!("{:?}", model.parameters()), format!("{:?}", expected.parameters()));
+        assert_eq!(model.parameters()[0].ledger(), Ledger::Spent { step: held });
     }
 }
 

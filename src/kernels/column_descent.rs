@@ -5,41 +5,48 @@ use std::hint::black_box;
 use super::column_loss::{CHAINS, PIECE, PieceSums, SQUARED_ERROR_CHAINS};
 use super::element::Element;
 use super::lanes::Lanes;
-use super::level::{self, Kernel};
+use super::level::Kernel;
 use super::output_loss::OutputLoss;
 
 /// Steps of one output `weight input + bias`, each over all rows.
 pub struct ColumnDescent<'a, T> {
+    /// Of each row, which all count once.
     pub inputs: &'a [T],
     /// As many as the inputs.
     pub targets: &'a [T],
     pub loss: OutputLoss<T>,
-    /// What the rows count together.
-    pub rows_weight: f64,
     pub lr: T,
-    /// Weight and bias at the start; 0 for the bias that there is not.
-    pub start: [T; 2],
-    pub has_bias: bool,
+    /// Where it begins.
+    pub weight: T,
+    pub bias: Option<T>,
 }
 
-/// Who is asked before each step, and told of it.
+/// Who is asked for each step.
 pub trait Supervisor {
-    /// Begins a step from this mean loss, along a mean gradient whose norm has this square, or says that it is not to be taken.
-    fn begin_step(&mut self, loss: f64, squared_norm: f64) -> bool;
+    /// Takes note of a step from this mean loss, along a mean gradient whose norm has this square, or refuses it.
+    fn step(&mut self, loss: f64, squared_norm: f64) -> Decision;
+}
 
-    /// Hears that this step has been taken, and says whether to go on.
-    fn step_taken(&mut self, loss: f64, squared_norm: f64) -> bool;
+/// What becomes of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It is not taken, and descent ends.
+    Refused,
+    /// It is taken, and descent ends.
+    Last,
+    /// It is taken, and descent goes on.
+    Taken,
 }
 
 /// Where a descent has come to.
 pub struct Descended<T> {
-    /// Weight and bias.
+    /// Weight and bias, 0 where there is none.
     pub values: [T; 2],
     /// The mean gradient of the last step, 0 if there was none. What is there for a bias that there is not means nothing.
     pub gradient: [T; 2],
 }
 
-impl<T: Element> ColumnDescent<'_, T> {
+impl<'a, T: Element> ColumnDescent<'a, T> {
     /// Whether the rows are few enough.
     pub fn is_short(&self) -> bool {
         self.inputs.len() <= PIECE
@@ -50,25 +57,25 @@ impl<T: Element> ColumnDescent<'_, T> {
     ///
     /// # Panics
     /// If the rows are not [few enough](ColumnDescent::is_short).
-    pub fn run(self, supervisor: &mut impl Supervisor) -> Descended<T> {
+    pub fn run(self, supervisor: &'a mut dyn Supervisor) -> Descended<T> {
         assert!(self.is_short(), "{} rows are too many", self.inputs.len());
-        level::run(SupervisedSteps { descent: self, supervisor })
+        T::run_column_descent(SupervisedSteps { descent: self, supervisor })
     }
 }
 
-struct SupervisedSteps<'a, 's, T, S> {
+pub struct SupervisedSteps<'a, T> {
     descent: ColumnDescent<'a, T>,
-    supervisor: &'s mut S,
+    supervisor: &'a mut dyn Supervisor,
 }
 
-impl<T: Element, S: Supervisor> Kernel<T> for SupervisedSteps<'_, '_, T, S> {
+impl<T: Element> Kernel<T> for SupervisedSteps<'_, T> {
     type Output = Descended<T>;
 
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) -> Descended<T> {
-        let divisor = T::from_f64(self.descent.rows_weight);
+        let divisor = T::from_f64(self.descent.inputs.len() as f64);
         match self.descent.loss {
-            // Its sums are half the gradient. Nothing is rounded by halving: the quotient is the same.
+            // Its sums are half the gradient. Nothing is rounded by halving a number of rows: the quotient is the same.
             OutputLoss::SquaredError => {
                 self.steps::<V, SQUARED_ERROR_CHAINS>(OutputLoss::SquaredError, divisor / (T::one() + T::one()))
             }
@@ -77,34 +84,34 @@ impl<T: Element, S: Supervisor> Kernel<T> for SupervisedSteps<'_, '_, T, S> {
     }
 }
 
-impl<T: Element, S: Supervisor> SupervisedSteps<'_, '_, T, S> {
+impl<T: Element> SupervisedSteps<'_, T> {
     /// The loss is given by itself, that the compiler may know it, and what the sums of its gradient are divided by.
     #[inline(always)]
     fn steps<V: Lanes<Element = T>, const N: usize>(self, loss: OutputLoss<T>, divisor: T) -> Descended<T> {
         let SupervisedSteps { descent, supervisor } = self;
-        let ColumnDescent { inputs, targets, rows_weight, lr, start, has_bias, .. } = descent;
-        let bias_lr = if has_bias { lr } else { T::zero() };
-        let (mut values, mut gradient) = (start, [T::zero(); 2]);
+        let ColumnDescent { inputs, targets, lr, weight, bias, .. } = descent;
+        let (rows, has_bias) = (inputs.len() as f64, bias.is_some());
+        let (mut values, bias_lr) = ([weight, bias.unwrap_or(T::zero())], if has_bias { lr } else { T::zero() });
+        let mut gradient = [T::zero(); 2];
         let mut sums = PieceSums::of::<V, N>(inputs, targets, values, loss);
         loop {
             let mean = sums.gradient.map(|sum| sum / divisor);
-            let mean_loss = sums.loss / rows_weight;
+            let mean_loss = sums.loss / rows;
             let bias_square = if has_bias { (mean[1] * mean[1]).as_f64() } else { 0.0 };
             let squared_norm = (mean[0] * mean[0]).as_f64() + bias_square;
-            if !supervisor.begin_step(mean_loss, squared_norm) {
-                break;
+            // Before it is known whether the step is taken, and before it is told of: the processor does both at a time, and
+            // what the next step waits for goes through memory once. Without `black_box` the compiler puts the last additions
+            // after the call.
+            let next = [values[0] + -lr * mean[0], values[1] + -bias_lr * mean[1]];
+            sums = black_box(PieceSums::of::<V, N>(inputs, targets, next, loss));
+            let decision = supervisor.step(mean_loss, squared_norm);
+            if decision != Decision::Refused {
+                (values, gradient) = (next, mean);
             }
-            gradient = mean;
-            values[0] += -lr * mean[0];
-            values[1] += -bias_lr * mean[1];
-            // Added up before the step is told of: the processor does both at a time. Left to itself, the compiler puts the last
-            // additions, which the next step waits for, behind it.
-            sums = black_box(PieceSums::of::<V, N>(inputs, targets, values, loss));
-            if !supervisor.step_taken(mean_loss, squared_norm) {
-                break;
+            if decision != Decision::Taken {
+                return Descended { values, gradient };
             }
         }
-        Descended { values, gradient }
     }
 }
 
@@ -114,21 +121,20 @@ mod tests {
     use crate::kernels::test_levels::{numbers, on_every_level};
     use crate::kernels::{RowIndex, RowTargets, Rows, add_scaled, linear_loss, quotient, sum_of_squares};
 
-    /// Lets so many steps be taken, and ends the descent before the next one, or as it hears of the last.
+    /// Lets so many steps be taken, and ends the descent with the last or by refusing one more.
     struct Few {
         steps: usize,
-        ends_before: bool,
+        refuses: bool,
         told: Vec<(f64, f64)>,
     }
 
     impl Supervisor for Few {
-        fn begin_step(&mut self, _: f64, _: f64) -> bool {
-            self.told.len() < self.steps
-        }
-
-        fn step_taken(&mut self, loss: f64, squared_norm: f64) -> bool {
+        fn step(&mut self, loss: f64, squared_norm: f64) -> Decision {
+            if self.told.len() == self.steps {
+                return Decision::Refused;
+            }
             self.told.push((loss, squared_norm));
-            self.ends_before || self.told.len() < self.steps
+            if self.told.len() < self.steps || self.refuses { Decision::Taken } else { Decision::Last }
         }
     }
 
@@ -153,17 +159,16 @@ mod tests {
         let logistic = OutputLoss::Logistic { pos_weight: T::from_f64(2.5) };
         let huber = OutputLoss::Huber { delta: T::from_f64(0.5) };
         for loss in [OutputLoss::SquaredError, huber, logistic] {
-            for (steps, ends_before) in [(0, true), (1, true), (1, false), (5, true), (5, false)] {
+            for (steps, refuses) in [(0, true), (1, true), (1, false), (5, true), (5, false)] {
                 let descent = ColumnDescent {
                     inputs: &inputs,
                     targets: &targets,
                     loss,
-                    rows_weight: rows as f64,
                     lr: T::from_f64(0.3),
-                    start: [start[0], start[1]],
-                    has_bias,
+                    weight: start[0],
+                    bias: has_bias.then_some(start[1]),
                 };
-                let mut few = Few { steps, ends_before, told: Vec::new() };
+                let mut few = Few { steps, refuses, told: Vec::new() };
                 let Descended { values, gradient } = descent.run(&mut few);
 
                 let (mut weight, mut bias) = (vec![start[0]], vec![start[1]]);
@@ -191,9 +196,11 @@ mod tests {
                     }
                     told.push((sum / rows as f64, square));
                 }
-                assert_eq!(few.told, told, "{loss:?} of {rows} rows");
-                assert_eq!(values, [weight[0], bias[0]], "{loss:?} of {rows} rows, {steps} steps");
-                assert_eq!(gradient[..1 + usize::from(has_bias)], mean[..1 + usize::from(has_bias)]);
+                // As text, in which zeros have their signs.
+                let numbers = 1 + usize::from(has_bias);
+                let found = format!("{:?} {values:?} {:?}", few.told, &gradient[..numbers]);
+                let expected = format!("{told:?} {:?} {:?}", [weight[0], bias[0]], &mean[..numbers]);
+                assert_eq!(found, expected, "{loss:?} of {rows} rows, {steps} steps");
             }
         }
     }
@@ -206,11 +213,10 @@ mod tests {
             inputs: &many,
             targets: &many,
             loss: OutputLoss::SquaredError,
-            rows_weight: 1.0,
             lr: 0.1,
-            start: [0.0; 2],
-            has_bias: true,
+            weight: 0.0,
+            bias: None,
         };
-        descent.run(&mut Few { steps: 0, ends_before: true, told: Vec::new() });
+        descent.run(&mut Few { steps: 0, refuses: true, told: Vec::new() });
     }
 }

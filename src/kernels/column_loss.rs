@@ -47,7 +47,7 @@ impl<T: Element> ColumnLoss<'_, T> {
         let mut sums = PieceSums { loss: 0.0, gradient: [T::zero(); 2] };
         for (at, (inputs, targets)) in self.inputs.chunks(PIECE).zip(self.targets.chunks(PIECE)).enumerate() {
             let piece = PieceSums::of::<V, N>(inputs, targets, layer, loss);
-            // The only piece of few rows is taken as it is.
+            // Few rows are one piece, and wait for no addition.
             sums = if at == 0 { piece } else { sums.plus(piece) };
         }
         let [mut weight_gradient, mut bias_gradient] = sums.gradient;

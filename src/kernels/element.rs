@@ -6,6 +6,7 @@ use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
 use num_traits::Float;
 
 use super::backward::Backward;
+use super::column_descent::{Descended, SupervisedSteps};
 use super::column_loss::ColumnLoss;
 use super::columns::{MeasureColumns, Standardize};
 use super::exponential::Series;
@@ -55,6 +56,7 @@ kernels! {
     run_backward: Backward -> ();
     run_linear_loss: LinearLoss -> f64;
     run_linear_softmax: LinearSoftmax -> Option<LossSum>;
+    run_column_descent: SupervisedSteps -> Descended<Self>;
     run_column_loss: ColumnLoss -> f64;
     run_linear_squared_error: LinearSquaredError -> Option<f64>;
     run_output_losses: SumOutputLoss -> f64;

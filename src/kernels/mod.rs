@@ -44,7 +44,7 @@ mod vector;
 pub(crate) use aligned::Aligned;
 pub(crate) use apart::Apart;
 pub use backward::{linear_backward, linear_backward_anew};
-pub(crate) use column_descent::{ColumnDescent, Descended, Supervisor};
+pub(crate) use column_descent::{ColumnDescent, Decision, Descended, Supervisor};
 pub(crate) use columns::{ColumnMoments, column_moments, standardize_columns};
 pub use element::Element;
 pub use forward::linear_forward;

@@ -62,8 +62,9 @@ pub trait Optimizer<T: Scalar> {
     }
 
     /// Counts a plain step and returns its number: [`step`](Optimizer::step) is not called for it, values are changed and
-    /// gradients [marked as spent](Parameter::mark_spent) by the caller. Asked only where
-    /// [`is_plain`](Optimizer::is_plain) has said yes. Default: `None`, which counts nothing and has `step` called.
+    /// gradients [marked as spent](Parameter::mark_spent) by the caller, perhaps only after more steps have been counted.
+    /// Asked only where [`is_plain`](Optimizer::is_plain) has said yes. Default: `None`, which counts nothing and has `step`
+    /// called; after that it may be asked again for the same step.
     fn count_plain_step(&mut self) -> Option<u64> {
         None
     }

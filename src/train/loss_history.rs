@@ -1,15 +1,16 @@
-//! What warnings remember of a run's losses: no more of a million epochs than of a hundred.
+//! What the checks of a run remember of its losses: no more of a million epochs than of a hundred.
 
 /// The most stretches; an even number.
 const MOST: usize = 128;
 
-/// The losses of epochs, in stretches of one length. There are all of them as long as epochs are few. With more than there
-/// are stretches, two become one, again and again; so a place in the history is known to a sixty-fourth of it.
+/// The losses of epochs, in stretches of one length: up to 128 epochs, each has one of its own. Whenever all stretches are
+/// in use, each two become one; a place in the history is thus known to a sixty-fourth of it.
 #[derive(Debug)]
 pub(super) struct LossHistory {
     stretches: Vec<Stretch>,
-    /// Epochs of a stretch, and those of the last one.
+    /// Epochs of a stretch.
     length: usize,
+    /// Those of the last one so far.
     in_last: usize,
     epochs: usize,
     first: f64,
@@ -86,7 +87,7 @@ impl LossHistory {
         self.first > last.last && before - last.last >= share * (self.first - last.last)
     }
 
-    /// Whether the highest loss of the last quarter of the epochs is well above that of the quarter before, and the lowest
+    /// Whether the highest loss of the last quarter of the epochs, to the nearest stretch, is well above that of the quarter before, and the lowest
     /// of all: what is stable swings less and less.
     pub fn swings_grow(&self) -> bool {
         const FEWEST: usize = 12;

@@ -134,24 +134,22 @@ pub(super) struct OneOutput<'a, T> {
     weight: f64,
 }
 
-impl<T: Scalar> OneOutput<'_, T> {
+impl<'a, T: Scalar> OneOutput<'a, T> {
     /// Writes the gradient of a linear layer over `gradient`, and returns the loss.
     #[inline(always)]
     pub fn sum(&self, layer: [&[T]; 2], gradient: &mut [T]) -> LossSum {
         let loss = loss_and_gradient(&self.rows, self.targets, self.loss, layer, gradient);
         LossSum { loss, weight: self.weight }
     }
-}
 
-impl<'a, T: Scalar> OneOutput<'a, T> {
     /// Descent from weight and bias, if a row is a single number and counts once, and the rows are few.
-    pub fn column_descent(&self, start: [T; 2], has_bias: bool, lr: T) -> Option<ColumnDescent<'a, T>> {
-        let &OneOutput { ref rows, targets: RowTargets { values: targets, weights: None }, loss, weight } = self else {
+    pub fn column_descent(&self, weight: T, bias: Option<T>, lr: T) -> Option<ColumnDescent<'a, T>> {
+        let &OneOutput { ref rows, targets: RowTargets { values: targets, weights: None }, loss, .. } = self else {
             return None;
         };
         let inputs = rows.contiguous().filter(|_| rows.width() == 1)?;
         let targets = &targets[..inputs.len()];
-        let descent = ColumnDescent { inputs, targets, loss, rows_weight: weight, lr, start, has_bias };
+        let descent = ColumnDescent { inputs, targets, loss, lr, weight, bias };
         descent.is_short().then_some(descent)
     }
 }

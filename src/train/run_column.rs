@@ -5,7 +5,7 @@ use super::super::stopping::Stopping;
 use super::Run;
 use super::descent::Pause;
 use crate::error::Result;
-use crate::kernels::{Descended, Supervisor};
+use crate::kernels::{Decision, Descended, Supervisor};
 use crate::loss::Loss;
 use crate::model::Model;
 use crate::optim::Optimizer;
@@ -25,15 +25,19 @@ where
         pass: &OneOutput<'_, T>,
         stopping: &mut Stopping<T>,
     ) -> Option<Result<Pause>> {
-        let (start, has_bias) = match self.model.linear_layer()? {
-            [&[weight], &[]] => ([weight, T::zero()], false),
-            [&[weight], &[bias]] => ([weight, bias], true),
+        if self.epoch >= self.config.epochs {
+            return Some(Ok(Pause::End(None)));
+        }
+        let (weight, bias) = match self.model.linear_layer()? {
+            [&[weight], &[]] => (weight, None),
+            [&[weight], &[bias]] => (weight, Some(bias)),
             _ => return None,
         };
+        // What comes of it is given back to one parameter each.
         if !self.model.parameters().iter().all(|parameter| parameter.len() == 1) {
             return None;
         }
-        let descent = pass.column_descent(start, has_bias, T::from_f64(self.base_lr))?;
+        let descent = pass.column_descent(weight, bias, T::from_f64(self.base_lr))?;
         let pause = Ok(Pause::End(None));
         let mut supervisor = RunSupervisor { run: self, stopping, step: None, optimizer_counts: true, pause };
         let Descended { values, gradient } = descent.run(&mut supervisor);
@@ -59,7 +63,7 @@ struct RunSupervisor<'s, 'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
     step: Option<u64>,
     /// Whether the optimizer has counted all steps so far.
     optimizer_counts: bool,
-    /// Why descent pauses: without more, all epochs are done or the next step is out of the ordinary.
+    /// Why descent pauses.
     pause: Result<Pause>,
 }
 
@@ -70,40 +74,33 @@ where
     L: Loss<T> + ?Sized,
     O: Optimizer<T> + ?Sized,
 {
-    #[inline(always)]
-    fn begin_step(&mut self, loss: f64, squared_norm: f64) -> bool {
+    fn step(&mut self, loss: f64, squared_norm: f64) -> Decision {
         let run = &mut *self.run;
         if run.epoch >= run.config.epochs {
-            return false;
+            return Decision::Refused;
         }
         if run.is_interrupted() {
-            self.pause = Ok(run.interrupted());
-            return false;
+            self.pause = Ok(run.pause_interrupted());
+            return Decision::Refused;
         }
         if !run.is_ordinary(loss, squared_norm) {
-            return false;
+            return Decision::Refused;
         }
         let Some(step) = run.optimizer.count_plain_step() else {
             self.optimizer_counts = false;
-            return false;
+            return Decision::Refused;
         };
         self.step = Some(step);
         run.begin_epoch(loss);
-        true
-    }
-
-    #[inline(always)]
-    fn step_taken(&mut self, loss: f64, squared_norm: f64) -> bool {
-        let step = self.step.expect("a step was begun");
-        match self.run.tell_descent(step, loss, squared_norm, self.stopping) {
-            Ok(None) => true,
+        match run.tell_descent(step, loss, squared_norm, self.stopping) {
+            Ok(None) => Decision::Taken,
             Ok(Some(pause)) => {
                 self.pause = Ok(pause);
-                false
+                Decision::Last
             }
             Err(error) => {
                 self.pause = Err(error);
-                false
+                Decision::Last
             }
         }
     }
