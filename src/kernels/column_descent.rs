@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use super::column_loss::{CHAINS, PIECE, PieceSums, SQUARED_ERROR_CHAINS};
+use super::column_loss::{PIECE, PieceSums, gradient_factor};
 use super::element::Element;
 use super::lanes::Lanes;
 use super::level::Kernel;
@@ -73,27 +73,14 @@ impl<T: Element> Kernel<T> for SupervisedSteps<'_, T> {
 
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) -> Descended<T> {
-        let divisor = T::from_f64(self.descent.inputs.len() as f64);
-        match self.descent.loss {
-            // Its sums are half the gradient. Nothing is rounded by halving a number of rows: the quotient is the same.
-            OutputLoss::SquaredError => {
-                self.steps::<V, SQUARED_ERROR_CHAINS>(OutputLoss::SquaredError, divisor / (T::one() + T::one()))
-            }
-            loss @ (OutputLoss::Huber { .. } | OutputLoss::Logistic { .. }) => self.steps::<V, CHAINS>(loss, divisor),
-        }
-    }
-}
-
-impl<T: Element> SupervisedSteps<'_, T> {
-    /// The loss is given by itself, that the compiler may know it, and what the sums of its gradient are divided by.
-    #[inline(always)]
-    fn steps<V: Lanes<Element = T>, const N: usize>(self, loss: OutputLoss<T>, divisor: T) -> Descended<T> {
         let SupervisedSteps { descent, supervisor } = self;
-        let ColumnDescent { inputs, targets, lr, weight, bias, .. } = descent;
+        let ColumnDescent { inputs, targets, loss, lr, weight, bias } = descent;
         let (rows, has_bias) = (inputs.len() as f64, bias.is_some());
+        // Nothing is rounded by halving a number of rows: the quotient is the same as of the whole gradient.
+        let divisor = T::from_f64(rows) / gradient_factor(loss);
         let (mut values, bias_lr) = ([weight, bias.unwrap_or(T::zero())], if has_bias { lr } else { T::zero() });
         let mut gradient = [T::zero(); 2];
-        let mut sums = PieceSums::of::<V, N>(inputs, targets, values, loss);
+        let mut sums = PieceSums::of::<V>(inputs, targets, values, loss);
         loop {
             let mean = sums.gradient.map(|sum| sum / divisor);
             let mean_loss = sums.loss / rows;
@@ -103,7 +90,7 @@ impl<T: Element> SupervisedSteps<'_, T> {
             // what the next step waits for goes through memory once. Without `black_box` the compiler puts the last additions
             // after the call.
             let next = [values[0] + -lr * mean[0], values[1] + -bias_lr * mean[1]];
-            sums = black_box(PieceSums::of::<V, N>(inputs, targets, next, loss));
+            sums = black_box(PieceSums::of::<V>(inputs, targets, next, loss));
             let decision = supervisor.step(mean_loss, squared_norm);
             if decision != Decision::Refused {
                 (values, gradient) = (next, mean);

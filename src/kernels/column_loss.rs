@@ -3,7 +3,7 @@
 use num_traits::Zero;
 
 use super::element::Element;
-use super::lanes::{Lanes, load};
+use super::lanes::{Lanes, first_lanes, load};
 use super::level::Kernel;
 use super::output_loss::OutputLoss;
 
@@ -23,38 +23,16 @@ pub struct ColumnLoss<'a, T> {
 /// Rows whose losses are added up before they become double: so few keep the precision of their terms.
 pub(super) const PIECE: usize = 1024;
 
-/// Chains of additions: other losses have work enough between two of them.
-pub(super) const SQUARED_ERROR_CHAINS: usize = 4;
-pub(super) const CHAINS: usize = 2;
-
 impl<T: Element> Kernel<T> for ColumnLoss<'_, T> {
     type Output = f64;
 
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) -> f64 {
-        match self.loss {
-            OutputLoss::SquaredError => self.sum::<V, SQUARED_ERROR_CHAINS>(OutputLoss::SquaredError),
-            loss @ (OutputLoss::Huber { .. } | OutputLoss::Logistic { .. }) => self.sum::<V, CHAINS>(loss),
-        }
-    }
-}
-
-impl<T: Element> ColumnLoss<'_, T> {
-    /// The loss is given by itself, that the compiler may know it.
-    #[inline(always)]
-    fn sum<V: Lanes<Element = T>, const N: usize>(self, loss: OutputLoss<T>) -> f64 {
-        let layer = [self.weight, self.bias];
         let mut sums = PieceSums { loss: 0.0, gradient: [T::zero(); 2] };
-        for (at, (inputs, targets)) in self.inputs.chunks(PIECE).zip(self.targets.chunks(PIECE)).enumerate() {
-            let piece = PieceSums::of::<V, N>(inputs, targets, layer, loss);
-            // Few rows are one piece, and wait for no addition.
-            sums = if at == 0 { piece } else { sums.plus(piece) };
+        for (inputs, targets) in self.inputs.chunks(PIECE).zip(self.targets.chunks(PIECE)) {
+            sums = sums.plus(PieceSums::of::<V>(inputs, targets, [self.weight, self.bias], self.loss));
         }
-        let [mut weight_gradient, mut bias_gradient] = sums.gradient;
-        if loss == OutputLoss::SquaredError {
-            weight_gradient += weight_gradient;
-            bias_gradient += bias_gradient;
-        }
+        let [weight_gradient, bias_gradient] = sums.gradient.map(|sum| sum * gradient_factor(self.loss));
         *self.weight_gradient = weight_gradient;
         if let [gradient] = self.bias_gradient {
             *gradient = bias_gradient;
@@ -63,8 +41,17 @@ impl<T: Element> ColumnLoss<'_, T> {
     }
 }
 
-/// The sums of the losses of rows, and of their gradient by weight and bias: half of it for squared errors, whose derivative
-/// is `2 (p - y)`.
+/// What the sums of a piece's gradient are to be multiplied by. Of squared errors, whose derivative is `2 (p - y)`, they are
+/// half of it.
+#[inline(always)]
+pub(super) fn gradient_factor<T: Element>(loss: OutputLoss<T>) -> T {
+    match loss {
+        OutputLoss::SquaredError => T::one() + T::one(),
+        OutputLoss::Huber { .. } | OutputLoss::Logistic { .. } => T::one(),
+    }
+}
+
+/// The sums of the losses of rows, and of their gradient by weight and bias but for [its factor](gradient_factor).
 #[derive(Clone, Copy)]
 pub(super) struct PieceSums<T> {
     pub loss: f64,
@@ -78,10 +65,22 @@ impl<T: Element> PieceSums<T> {
         PieceSums { loss: self.loss + other.loss, gradient: [weight + other.gradient[0], bias + other.gradient[1]] }
     }
 
-    /// Those of up to [`PIECE`] rows of outputs `weight input + bias`. Adds in `N` chains, that one addition need not wait for
-    /// the one before.
+    /// Those of up to [`PIECE`] rows of outputs `weight input + bias`.
     #[inline(always)]
-    pub fn of<V: Lanes<Element = T>, const N: usize>(
+    pub fn of<V: Lanes<Element = T>>(inputs: &[T], targets: &[T], layer: [T; 2], loss: OutputLoss<T>) -> Self {
+        match loss {
+            // Known to the compiler in the loop.
+            OutputLoss::SquaredError => Self::in_chains::<V, 4>(inputs, targets, layer, OutputLoss::SquaredError),
+            // They have work enough between two additions.
+            OutputLoss::Huber { .. } | OutputLoss::Logistic { .. } => {
+                Self::in_chains::<V, 2>(inputs, targets, layer, loss)
+            }
+        }
+    }
+
+    /// Adds in `N` chains, that one addition need not wait for the one before.
+    #[inline(always)]
+    fn in_chains<V: Lanes<Element = T>, const N: usize>(
         inputs: &[T],
         targets: &[T],
         [weight, bias]: [T; 2],
@@ -141,13 +140,13 @@ impl<V: Lanes> Chain<V> {
     #[inline(always)]
     fn add(&mut self, x: V, loss: OutputLoss<V::Element>, output: V, y: V, count: usize) {
         let derivative = if loss == OutputLoss::SquaredError {
-            let error = of_rows(output.sub(y), count);
+            let error = first_lanes(output.sub(y), count);
             self.loss = error.mul_add(error, self.loss);
             error
         } else {
             let (value, derivative) = loss.of(output, y);
-            self.loss = self.loss.add(of_rows(value, count));
-            of_rows(derivative, count)
+            self.loss = self.loss.add(first_lanes(value, count));
+            first_lanes(derivative, count)
         };
         self.derivative = self.derivative.add(derivative);
         self.product = x.mul_add(derivative, self.product);
@@ -159,10 +158,4 @@ impl<V: Lanes> Chain<V> {
         self.derivative = self.derivative.add(other.derivative);
         self.product = self.product.add(other.product);
     }
-}
-
-/// What an unused lane holds is no row's.
-#[inline(always)]
-fn of_rows<V: Lanes>(value: V, count: usize) -> V {
-    if count < V::LANES { value.first(count) } else { value }
 }

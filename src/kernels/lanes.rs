@@ -129,6 +129,12 @@ pub fn last_touched<V: Lanes>(width: usize) -> usize {
     width.max(V::LANES) - 1
 }
 
+/// What the first `count` lanes hold, at most all, and 0 in the others: what is there belongs to nobody.
+#[inline(always)]
+pub fn first_lanes<V: Lanes>(value: V, count: usize) -> V {
+    if count < V::LANES { value.first(count) } else { value }
+}
+
 /// Writes the first `count` numbers, at most all lanes.
 ///
 /// # Safety

@@ -4,7 +4,7 @@
 use num_traits::Zero;
 
 use super::element::Element;
-use super::lanes::{GROUP, Lanes, load, store};
+use super::lanes::{GROUP, Lanes, first_lanes, load, store};
 use super::level::Kernel;
 use super::vector::{FEW, SQUARES, dot};
 
@@ -122,8 +122,7 @@ impl<V: Lanes> Pass<V> {
         // SAFETY: the caller's promise.
         unsafe {
             let sum = load::<V>(self.first.add(place), count).add(load(self.last.add(place), count));
-            let mean = sum.div(self.divisor);
-            let mean = if count < V::LANES { mean.first(count) } else { mean };
+            let mean = first_lanes(sum.div(self.divisor), count);
             store(mean, self.gradient.add(place), count);
             if STEPS {
                 let value: V = load(self.values.add(place), count);

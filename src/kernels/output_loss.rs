@@ -4,7 +4,7 @@ use num_traits::{One, Zero};
 
 use super::element::Element;
 use super::exponential::{exp, ln_1p};
-use super::lanes::{Lanes, MOST_LANES, load, store};
+use super::lanes::{Lanes, MOST_LANES, first_lanes, load, store};
 use super::level::Kernel;
 use super::rows::{RowIndex, prefetch_of_row};
 
@@ -125,7 +125,7 @@ impl<T: Element> Pairs<'_, T> {
                 }
                 store(derivative, gradient.as_mut_ptr().add(place), count);
                 // What an unused lane holds is no row's loss.
-                sum = sum.add(if count < V::LANES { value.first(count) } else { value });
+                sum = sum.add(first_lanes(value, count));
             }
             place += count;
             together += 1;

@@ -103,8 +103,8 @@ pub struct RunEnd {
 
 /// Listens to a run. Every method does nothing unless it is written.
 ///
-/// An error, a full disk under a log, ends the run. After a panic the model may hold the parameters of an
-/// earlier step than the optimizer has counted.
+/// An error, a full disk under a log, ends the run. After a panic the model may hold the parameters of an earlier step than
+/// the optimizer has counted.
 #[allow(unused_variables)] // The names are the documentation of what an implementation gets.
 pub trait Observer {
     /// Before the first step.

@@ -10,8 +10,6 @@ pub(super) struct LossHistory {
     stretches: Vec<Stretch>,
     /// Epochs of a stretch.
     length: usize,
-    /// Those of the last one so far.
-    in_last: usize,
     epochs: usize,
     first: f64,
     lowest: f64,
@@ -29,7 +27,6 @@ impl LossHistory {
         LossHistory {
             stretches: Vec::with_capacity(epochs.min(MOST)),
             length: 1,
-            in_last: 1,
             epochs: 0,
             first: f64::NAN,
             lowest: f64::INFINITY,
@@ -39,21 +36,21 @@ impl LossHistory {
     /// Notes the loss of one more epoch.
     #[inline]
     pub fn push(&mut self, loss: f64) {
-        self.epochs += 1;
         self.lowest = self.lowest.min(loss);
+        let room = self.stretches.len() * self.length;
         match self.stretches.last_mut() {
-            Some(stretch) if self.in_last < self.length => {
+            Some(stretch) if self.epochs < room => {
                 *stretch = Stretch { highest: stretch.highest.max(loss), last: loss };
-                self.in_last += 1;
             }
             _ => self.begin_stretch(loss),
         }
+        self.epochs += 1;
     }
 
     // A function of its own: of a long run few epochs come here.
     #[inline(never)]
     fn begin_stretch(&mut self, loss: f64) {
-        if self.epochs == 1 {
+        if self.epochs == 0 {
             self.first = loss;
         }
         if self.stretches.len() == MOST {
@@ -65,7 +62,6 @@ impl LossHistory {
             self.length *= 2;
         }
         self.stretches.push(Stretch { highest: loss, last: loss });
-        self.in_last = 1;
     }
 
     /// The lowest loss, infinite where there is none.
@@ -87,8 +83,8 @@ impl LossHistory {
         self.first > last.last && before - last.last >= share * (self.first - last.last)
     }
 
-    /// Whether the highest loss of the last quarter of the epochs, to the nearest stretch, is well above that of the quarter before, and the lowest
-    /// of all: what is stable swings less and less.
+    /// Whether the highest loss of the last quarter of the epochs, to the nearest stretch, is well above that of the quarter
+    /// before, and the lowest of all: what is stable swings less and less.
     pub fn swings_grow(&self) -> bool {
         const FEWEST: usize = 12;
         const GROWTH: f64 = 1.2;

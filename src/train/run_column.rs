@@ -25,9 +25,6 @@ where
         pass: &OneOutput<'_, T>,
         stopping: &mut Stopping<T>,
     ) -> Option<Result<Pause>> {
-        if self.epoch >= self.config.epochs {
-            return Some(Ok(Pause::End(None)));
-        }
         let (weight, bias) = match self.model.linear_layer()? {
             [&[weight], &[]] => (weight, None),
             [&[weight], &[bias]] => (weight, Some(bias)),
@@ -38,10 +35,9 @@ where
             return None;
         }
         let descent = pass.column_descent(weight, bias, T::from_f64(self.base_lr))?;
-        let pause = Ok(Pause::End(None));
-        let mut supervisor = RunSupervisor { run: self, stopping, step: None, optimizer_counts: true, pause };
+        let mut supervisor = RunSupervisor { run: self, stopping, step: None, pause: Some(Ok(Pause::End(None))) };
         let Descended { values, gradient } = descent.run(&mut supervisor);
-        let RunSupervisor { run, step, optimizer_counts, pause, .. } = supervisor;
+        let RunSupervisor { run, step, pause, .. } = supervisor;
         if let Some(step) = step {
             for (parameter, (value, mean)) in
                 run.model.parameters_mut().iter_mut().zip(values.into_iter().zip(gradient))
@@ -51,7 +47,7 @@ where
                 parameter.mark_spent(step);
             }
         }
-        optimizer_counts.then_some(pause)
+        pause
     }
 }
 
@@ -61,10 +57,8 @@ struct RunSupervisor<'s, 'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
     stopping: &'s mut Stopping<T>,
     /// The number of the last step.
     step: Option<u64>,
-    /// Whether the optimizer has counted all steps so far.
-    optimizer_counts: bool,
-    /// Why descent pauses.
-    pause: Result<Pause>,
+    /// Why descent pauses; `None` if it is because the optimizer does not count the next step.
+    pause: Option<Result<Pause>>,
 }
 
 impl<T, M, L, O> Supervisor for RunSupervisor<'_, '_, T, M, L, O>
@@ -80,26 +74,22 @@ where
             return Decision::Refused;
         }
         if run.is_interrupted() {
-            self.pause = Ok(run.pause_interrupted());
+            self.pause = Some(Ok(run.pause_interrupted()));
             return Decision::Refused;
         }
         if !run.is_ordinary(loss, squared_norm) {
             return Decision::Refused;
         }
         let Some(step) = run.optimizer.count_plain_step() else {
-            self.optimizer_counts = false;
+            self.pause = None;
             return Decision::Refused;
         };
         self.step = Some(step);
         run.begin_epoch(loss);
-        match run.tell_descent(step, loss, squared_norm, self.stopping) {
-            Ok(None) => Decision::Taken,
-            Ok(Some(pause)) => {
-                self.pause = Ok(pause);
-                Decision::Last
-            }
-            Err(error) => {
-                self.pause = Err(error);
+        match run.tell_descent(step, loss, squared_norm, self.stopping).transpose() {
+            None => Decision::Taken,
+            pause => {
+                self.pause = pause;
                 Decision::Last
             }
         }
