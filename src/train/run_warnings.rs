@@ -78,8 +78,7 @@ where
             grad_norm: event.grad_norm,
             momentum: self.optimizer.momentum().factor() > 0.0,
         };
-        let mut signs = Vec::new();
-        self.watch.epoch(&facts, &mut signs);
+        let mut signs = self.watch.epoch(&facts);
         if !signs.is_empty() && self.is_known_stable() {
             signs.retain(|sign| !matches!(sign, Sign::Oscillating(_)));
         }

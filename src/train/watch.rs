@@ -120,8 +120,13 @@ impl Watch {
     pub(super) fn step(&mut self, event: &StepEvent, clipped: bool, plain: bool) {
         self.steps += 1;
         self.clipped += u64::from(clipped);
-        self.largest_norm = self.largest_norm.max(event.grad_norm);
-        self.largest_lr = self.largest_lr.max(event.lr);
+        // Not `max`: the compiler then reads both as a pair, and what has just been written one by one is waited for.
+        if event.grad_norm > self.largest_norm {
+            self.largest_norm = event.grad_norm;
+        }
+        if event.lr > self.largest_lr {
+            self.largest_lr = event.lr;
+        }
         if !plain || clipped {
             self.promised = None;
             return;
@@ -140,40 +145,46 @@ impl Watch {
         self.promised = Some((event.loss, promise, event.lr));
     }
 
-    /// After each epoch: adds what it has to say to `signs`.
-    pub(super) fn epoch(&mut self, facts: &EpochFacts, signs: &mut Vec<Sign>) {
-        if self.clipped >= CLIPPED_AFTER {
-            let share = self.clipped as f64 / self.steps as f64;
-            if share >= NEARLY_ALL {
-                signs.push(Sign::Clipped(share));
-            }
-        }
+    /// After each epoch: what it has to say.
+    pub(super) fn epoch(&mut self, facts: &EpochFacts) -> Vec<Sign> {
+        let clipped = if self.clipped >= CLIPPED_AFTER { self.clipped as f64 / self.steps as f64 } else { 0.0 };
         if self.epochs == 0 {
             self.first = facts.objective;
         }
         self.rises = if facts.objective > self.before { self.rises + 1 } else { 0 };
         self.before = facts.objective;
-        // Momentum overshoots, and comes back; it does not pass where it began.
-        if self.rises > RISES && (!facts.momentum || facts.objective > self.first) {
-            signs.push(Sign::Rising(self.rises));
-        }
         self.losses[self.epochs % WINDOW] = facts.objective;
         self.epochs += 1;
-        if self.gained_nothing >= WINDOW {
-            signs.push(Sign::Oscillating(Some(self.curvature)));
-        } else if facts.grad_norm > LARGE * self.largest_norm && self.stands_still() {
-            signs.push(Sign::Oscillating(None));
+        let clipped = (clipped >= NEARLY_ALL).then_some(Sign::Clipped(clipped));
+        // Momentum overshoots, and comes back; it does not pass where it began.
+        let rising = self.rises > RISES && (!facts.momentum || facts.objective > self.first);
+        let rising = rising.then_some(Sign::Rising(self.rises));
+        let oscillating = if self.gained_nothing >= WINDOW {
+            Some(Sign::Oscillating(Some(self.curvature)))
+        } else {
+            let still = facts.grad_norm > LARGE * self.largest_norm && self.stands_still();
+            still.then_some(Sign::Oscillating(None))
+        };
+        let validation_rising = facts.valid_loss.and_then(|valid| self.validation_rising(valid, facts));
+        // Most have nothing to say, and an epoch may be as short as a step of 100 rows.
+        match [clipped, rising, oscillating, validation_rising] {
+            [None, None, None, None] => Vec::new(),
+            signs => signs.into_iter().flatten().collect(),
         }
-        let Some(valid) = facts.valid_loss else { return };
+    }
+
+    /// What a validation loss says.
+    fn validation_rising(&mut self, valid: f64, facts: &EpochFacts) -> Option<Sign> {
         match self.best {
             Some((epoch, lowest, loss)) if valid >= lowest => {
                 let risen = valid > VALIDATION_RISE * lowest && facts.loss < loss;
                 self.risen = if risen { self.risen + 1 } else { 0 };
-                if self.risen > VALIDATION_EPOCHS {
-                    signs.push(Sign::ValidationRising(epoch));
-                }
+                (self.risen > VALIDATION_EPOCHS).then_some(Sign::ValidationRising(epoch))
             }
-            _ => (self.best, self.risen) = (Some((facts.epoch, valid, facts.loss)), 0),
+            _ => {
+                (self.best, self.risen) = (Some((facts.epoch, valid, facts.loss)), 0);
+                None
+            }
         }
     }
 
@@ -183,8 +194,15 @@ impl Watch {
         if self.epochs < self.looks_from.max(WINDOW) {
             return false;
         }
-        let half = |first: usize| (first..first + WINDOW / 2).map(|at| self.losses[at % WINDOW]).sum::<f64>();
-        let still = half(self.epochs + WINDOW / 2) > STILL * half(self.epochs);
+        // From the oldest on.
+        let (mut halves, mut at) = ([0.0; 2], self.epochs % WINDOW);
+        for half in &mut halves {
+            for _ in 0..WINDOW / 2 {
+                *half += self.losses[at];
+                at = if at + 1 < WINDOW { at + 1 } else { 0 };
+            }
+        }
+        let still = halves[1] > STILL * halves[0];
         if !still && self.promised.is_some() {
             self.looks_from = self.epochs + WINDOW / 2;
         }
@@ -201,7 +219,7 @@ mod tests {
         let mut told = Vec::new();
         for (at, loss) in losses.enumerate() {
             let facts = EpochFacts { epoch: at + 1, loss, objective: loss, valid_loss: None, grad_norm: 0.5, momentum };
-            watch.epoch(&facts, &mut told);
+            told.extend(watch.epoch(&facts));
         }
         told
     }
@@ -232,9 +250,7 @@ mod tests {
                 watch.step(&step, false, plain);
                 let facts =
                     EpochFacts { epoch: 1, loss, objective: loss, valid_loss: None, grad_norm: 0.5, momentum: !plain };
-                let mut signs = Vec::new();
-                watch.epoch(&facts, &mut signs);
-                signs == [Sign::Oscillating(None)]
+                watch.epoch(&facts) == [Sign::Oscillating(None)]
             });
             signs.collect::<Vec<i32>>()
         };
