@@ -7,7 +7,10 @@ const MOST: usize = 128;
 /// in use, each two become one; a place in the history is thus known to a sixty-fourth of it.
 #[derive(Debug)]
 pub(super) struct LossHistory {
-    stretches: Vec<Stretch>,
+    // In place: memory of its own would be a page that the system has not handed out yet, as long as 40 short epochs.
+    room: [Stretch; MOST],
+    /// Stretches begun.
+    count: usize,
     /// Epochs of a stretch.
     length: usize,
     epochs: usize,
@@ -22,10 +25,11 @@ struct Stretch {
 }
 
 impl LossHistory {
-    /// For a run of so many epochs at most.
-    pub fn new(epochs: usize) -> Self {
+    /// Of no epoch yet.
+    pub fn new() -> Self {
         LossHistory {
-            stretches: Vec::with_capacity(epochs.min(MOST)),
+            room: [Stretch { highest: 0.0, last: 0.0 }; MOST],
+            count: 0,
             length: 1,
             epochs: 0,
             first: f64::NAN,
@@ -33,16 +37,19 @@ impl LossHistory {
         }
     }
 
+    fn stretches(&self) -> &[Stretch] {
+        &self.room[..self.count]
+    }
+
     /// Notes the loss of one more epoch.
     #[inline]
     pub fn push(&mut self, loss: f64) {
         self.lowest = self.lowest.min(loss);
-        let room = self.stretches.len() * self.length;
-        match self.stretches.last_mut() {
-            Some(stretch) if self.epochs < room => {
-                *stretch = Stretch { highest: stretch.highest.max(loss), last: loss };
-            }
-            _ => self.begin_stretch(loss),
+        if self.epochs < self.count * self.length {
+            let stretch = &mut self.room[self.count - 1];
+            *stretch = Stretch { highest: stretch.highest.max(loss), last: loss };
+        } else {
+            self.begin_stretch(loss);
         }
         self.epochs += 1;
     }
@@ -53,15 +60,16 @@ impl LossHistory {
         if self.epochs == 0 {
             self.first = loss;
         }
-        if self.stretches.len() == MOST {
+        if self.count == MOST {
             for at in 0..MOST / 2 {
-                let [before, after] = [self.stretches[2 * at], self.stretches[2 * at + 1]];
-                self.stretches[at] = Stretch { highest: before.highest.max(after.highest), last: after.last };
+                let [before, after] = [self.room[2 * at], self.room[2 * at + 1]];
+                self.room[at] = Stretch { highest: before.highest.max(after.highest), last: after.last };
             }
-            self.stretches.truncate(MOST / 2);
+            self.count /= 2;
             self.length *= 2;
         }
-        self.stretches.push(Stretch { highest: loss, last: loss });
+        self.room[self.count] = Stretch { highest: loss, last: loss };
+        self.count += 1;
     }
 
     /// The lowest loss, infinite where there is none.
@@ -73,10 +81,10 @@ impl LossHistory {
     /// of a tenth of all it fell.
     pub fn still_falling(&self) -> bool {
         const FEWEST: usize = 10;
-        let (Some(last), FEWEST..) = (self.stretches.last(), self.epochs) else { return false };
+        let (Some(last), FEWEST..) = (self.stretches().last(), self.epochs) else { return false };
         let tenth = self.epochs / 10;
         let at = (self.epochs - 1 - tenth) / self.length;
-        let before = self.stretches[at].last;
+        let before = self.room[at].last;
         // The stretch may end within the last tenth.
         let measured = self.epochs - (at + 1) * self.length;
         let share = 0.05 * measured as f64 / tenth as f64;
@@ -91,8 +99,8 @@ impl LossHistory {
         if self.epochs < FEWEST {
             return false;
         }
-        let quarter = self.stretches.len() / 4;
-        let (before, last) = self.stretches[self.stretches.len() - 2 * quarter..].split_at(quarter);
+        let quarter = self.count / 4;
+        let (before, last) = self.stretches()[self.count - 2 * quarter..].split_at(quarter);
         let highest = |part: &[Stretch]| part.iter().map(|stretch| stretch.highest).fold(f64::NEG_INFINITY, f64::max);
         highest(last) > GROWTH * highest(before) && highest(last) > 2.0 * self.lowest
     }
@@ -103,7 +111,7 @@ mod tests {
     use super::*;
 
     fn history(losses: impl IntoIterator<Item = f64>) -> LossHistory {
-        let mut history = LossHistory::new(usize::MAX);
+        let mut history = LossHistory::new();
         losses.into_iter().for_each(|loss| history.push(loss));
         history
     }
@@ -141,10 +149,10 @@ mod tests {
         for epochs in [0, 1, 2, MOST - 1, MOST, MOST + 1, 3 * MOST, 10_007] {
             let loss = |i: usize| ((i * 7919) % 1009) as f64;
             let history = history((0..epochs).map(loss));
-            let (length, count) = (history.length, history.stretches.len());
+            let (length, count) = (history.length, history.stretches().len());
             assert!(length == 1 || (MOST / 2..=MOST).contains(&count), "{count} stretches of {length}");
             assert_eq!(count, epochs.div_ceil(length));
-            for (at, stretch) in history.stretches.iter().enumerate() {
+            for (at, stretch) in history.stretches().iter().enumerate() {
                 let part = (at * length..((at + 1) * length).min(epochs)).map(loss);
                 assert_eq!(Some(stretch.last), part.clone().next_back());
                 assert_eq!(stretch.highest, part.fold(0.0, f64::max));

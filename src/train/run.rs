@@ -126,7 +126,7 @@ where
             base_lr: optimizer.lr(),
             initial: snapshot(model.parameters()),
             guard: Guard::new(snapshot(model.parameters())),
-            history: LossHistory::new(config.epochs),
+            history: LossHistory::new(),
             config,
             rows,
             batch,
