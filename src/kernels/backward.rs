@@ -1,6 +1,6 @@
 //! The gradient of a linear layer, summed over some rows: of the weight `sum g row'`, of the bias `sum g`.
 
-use super::block_rows::{BlockRows, MOST_ROWS};
+use super::block_rows::{BlockRows, MOST_ROWS, OutputGradient};
 use super::element::Element;
 use super::lanes::{GROUP, Lanes, last_touched, load_of_row, store};
 use super::level::Kernel;
@@ -89,8 +89,8 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
         while place < rows.len() {
             let count = (rows.len() - place).min(MOST_ROWS);
             block.find(rows, place, count, rows.len());
-            let output_gradient = &self.output_gradient[place * each..(place + count) * each];
-            let block = block.back(rows.width(), Need::Soon, output_gradient, each, self.anew && place == 0);
+            let output_gradient = OutputGradient::by_row(&self.output_gradient[place * each..], each);
+            let block = block.back(rows.width(), Need::Soon, output_gradient, self.anew && place == 0);
             // SAFETY: `Rows::new` has found the rows' numbers to be there, and `backward` those of the weight.
             unsafe { block.add_all::<V>(self.weight_gradient) };
             place += count;
@@ -107,26 +107,25 @@ pub(super) struct Block<'a, T> {
     /// For what.
     pub need: Need,
     pub width: usize,
-    /// `[rows, each]`.
-    pub output_gradient: &'a [T],
-    pub each: usize,
+    pub output_gradient: OutputGradient<'a, T>,
     /// Whether the gradient is written over.
     pub anew: bool,
 }
 
 impl<T: Element> Block<'_, T> {
-    /// Adds the gradient of the weight, `[each, width]`.
+    /// Adds the gradient of the weight, `[outputs, width]`.
     ///
     /// # Safety
-    /// Each input must have `width` numbers, and the gradient `each` times as many.
+    /// Each input must have `width` numbers, the gradient `outputs` times as many, and the output gradient must be
+    /// [of](OutputGradient::is_of) all inputs.
     #[inline(always)]
     pub unsafe fn add_all<V: Lanes<Element = T>>(&self, gradient: &mut [T]) {
-        let mut first = 0;
-        while first < self.each {
+        let (mut first, outputs) = (0, self.output_gradient.outputs);
+        while first < outputs {
             let gradient = &mut gradient[first * self.width..];
             // SAFETY: the caller's promise.
             first += unsafe {
-                match self.each - first {
+                match outputs - first {
                     10.. if V::REGISTERS >= 32 => self.add_outputs::<V, 10, 2>(first, gradient),
                     10.. => self.add_outputs::<V, 10, 1>(first, gradient),
                     5.. if V::REGISTERS >= 32 => self.add_outputs::<V, 5, 4>(first, gradient),
@@ -145,14 +144,14 @@ impl<T: Element> Block<'_, T> {
     /// `OUTPUTS`.
     ///
     /// # Safety
-    /// Each input must have `width` numbers, and `gradient` those of `OUTPUTS` rows.
+    /// As [`add_all`](Block::add_all), with a `gradient` of `OUTPUTS` rows.
     #[inline(always)]
     unsafe fn add_outputs<V: Lanes<Element = T>, const OUTPUTS: usize, const REGISTERS: usize>(
         &self,
         first: usize,
         gradient: &mut [T],
     ) -> usize {
-        debug_assert!(gradient.len() >= OUTPUTS * self.width && first + OUTPUTS <= self.each);
+        debug_assert!(gradient.len() >= OUTPUTS * self.width && first + OUTPUTS <= self.output_gradient.outputs);
         let gradient = gradient.as_mut_ptr();
         let mut column = 0;
         // SAFETY: every strip lies within `width`, the length the caller gives each input and each of the gradient's rows.
@@ -178,7 +177,7 @@ impl<T: Element> Block<'_, T> {
     /// As [`add_outputs`](Block::add_outputs), for one output.
     #[inline(always)]
     pub unsafe fn add_output<V: Lanes<Element = T>>(&self, output: usize, gradient: &mut [T]) -> usize {
-        debug_assert!(gradient.len() >= self.width && output < self.each);
+        debug_assert!(gradient.len() >= self.width && output < self.output_gradient.outputs);
         let gradient = gradient.as_mut_ptr();
         let mut column = 0;
         while column < self.width {
@@ -223,20 +222,23 @@ impl<T: Element> Block<'_, T> {
                 unsafe { load_strip(gradient.add(k * self.width), column, last, sums) };
             }
         }
-        let rows = self.inputs.iter().zip(self.next).zip(self.output_gradient.chunks_exact(self.each));
-        for (r, ((&input, next), gradients)) in rows.enumerate() {
+        let OutputGradient { numbers, row_step, output_step, .. } = self.output_gradient;
+        let mut gradients = numbers.as_ptr().wrapping_add(first * output_step);
+        for (r, (&input, next)) in self.inputs.iter().zip(self.next).enumerate() {
             if first == 0 && r % GROUP >= FETCHED {
                 fetch::<V>(*next, self.need, column, VECTORS, self.width);
             }
             let mut x = [V::splat(T::zero()); VECTORS];
             // SAFETY: as above.
             unsafe { load_strip(input, column, last, &mut x) };
-            for (sums, &g) in sums.iter_mut().zip(&gradients[first..first + OUTPUTS]) {
-                let g = V::splat(g);
+            for (k, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: it is the number of this row and output.
+                let g = V::splat(unsafe { *gradients.add(k * output_step) });
                 for (sum, x) in sums.iter_mut().zip(x) {
                     *sum = x.mul_add(g, *sum);
                 }
             }
+            gradients = gradients.wrapping_add(row_step);
         }
         for (k, sums) in sums.into_iter().enumerate() {
             // SAFETY: as above.

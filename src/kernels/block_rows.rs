@@ -12,6 +12,37 @@ pub(super) const MOST_ROWS: usize = 64;
 /// The bytes of a block that leave room in the nearest cache for what else is needed.
 pub(super) const NEAREST_BYTES: usize = 16 * 1024;
 
+/// What comes back to the outputs of rows: row by row, or as a piece holds it.
+#[derive(Clone, Copy)]
+pub(super) struct OutputGradient<'a, T> {
+    pub numbers: &'a [T],
+    pub outputs: usize,
+    /// From the number of a row, or of an output, to that of the next.
+    pub row_step: usize,
+    pub output_step: usize,
+}
+
+impl<'a, T> OutputGradient<'a, T> {
+    /// `[rows, outputs]`.
+    #[inline(always)]
+    pub fn by_row(numbers: &'a [T], outputs: usize) -> Self {
+        OutputGradient { numbers, outputs, row_step: outputs, output_step: 1 }
+    }
+
+    /// `[outputs, rows]`.
+    #[inline(always)]
+    pub fn by_output(numbers: &'a [T], outputs: usize, rows: usize) -> Self {
+        OutputGradient { numbers, outputs, row_step: 1, output_step: rows }
+    }
+
+    /// Whether it has a number for each output of so many rows.
+    #[inline(always)]
+    pub fn is_of(&self, rows: usize) -> bool {
+        let (last_row, last_output) = (rows.max(1) - 1, self.outputs.max(1) - 1);
+        rows == 0 || self.outputs == 0 || last_row * self.row_step + last_output * self.output_step < self.numbers.len()
+    }
+}
+
 /// The addresses of some rows, and of those that are fetched meanwhile.
 pub(super) struct BlockRows<T> {
     inputs: [*const T; MOST_ROWS],
@@ -58,24 +89,72 @@ impl<T: Element> BlockRows<T> {
         }
     }
 
-    /// The rows, so long, with what comes back to them, `[rows, each]`; `anew`, if the gradient is to be written over.
+    /// The rows, so long, with what comes back to them; `anew`, if the gradient is to be written over.
     #[inline(always)]
     pub fn back<'a>(
         &'a self,
         width: usize,
         need: Need,
-        output_gradient: &'a [T],
-        each: usize,
+        output_gradient: OutputGradient<'a, T>,
         anew: bool,
     ) -> Block<'a, T> {
-        debug_assert_eq!(output_gradient.len(), self.count * each);
+        debug_assert!(output_gradient.is_of(self.count), "a number for each row and output");
         let (inputs, next) = (&self.inputs[..self.count], &self.next[..self.count]);
-        Block { inputs, next, need, width, output_gradient, each, anew }
+        Block { inputs, next, need, width, output_gradient, anew }
     }
 
     /// The places at which groups begin.
     #[inline(always)]
     pub fn groups(&self) -> impl Iterator<Item = usize> + use<T> {
         (0..self.count).step_by(GROUP)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::lanes::Lanes;
+    use crate::kernels::level::{Kernel, run};
+    use crate::kernels::test_levels::{numbers, on_every_level};
+    use crate::kernels::{RowIndex, linear_backward_anew};
+
+    struct ByOutput<'a> {
+        rows: Rows<'a, f32>,
+        gradient: OutputGradient<'a, f32>,
+        sum: &'a mut [f32],
+    }
+
+    impl Kernel<f32> for ByOutput<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<V: Lanes<Element = f32>>(self) {
+            let mut block = BlockRows::new();
+            block.find(&self.rows, 0, self.rows.len(), 0);
+            let block = block.back(self.rows.width(), Need::Soon, self.gradient, true);
+            // SAFETY: the test's rows and gradient are as long as they say.
+            unsafe { block.add_all::<V>(self.sum) };
+        }
+    }
+
+    #[test]
+    fn a_gradient_lies_output_by_output_as_well_as_row_by_row() {
+        const ROOM: usize = 48;
+        on_every_level(|| {
+            for outputs in [1, 2, 3, 5, 10, 13] {
+                let (count, width) = (37, 70);
+                let matrix: Vec<f32> = numbers(count * width, 1);
+                let by_row: Vec<f32> = numbers(count * outputs, 2);
+                let by_output: Vec<f32> = (0..outputs * ROOM)
+                    .map(|i| if i % ROOM < count { by_row[i % ROOM * outputs + i / ROOM] } else { f32::NAN })
+                    .collect();
+                let rows = Rows::new(&matrix, width, RowIndex::range(0, count));
+                let (mut expected, mut sum) = (vec![0.0; outputs * width], vec![f32::NAN; outputs * width]);
+                linear_backward_anew(&rows, &by_row, &mut expected, &mut []);
+                let gradient = OutputGradient::by_output(&by_output, outputs, ROOM);
+                run(ByOutput { rows, gradient, sum: &mut sum });
+                assert_eq!(sum, expected);
+            }
+        });
     }
 }

@@ -208,8 +208,9 @@ unsafe fn wide_tile<V: Lanes, const FETCH: usize>(
     width: usize,
 ) -> [[V::Element; GROUP]; WIDE] {
     const { assert!(HALF == 2 && WIDE.is_multiple_of(2)) };
-    let mut totals = [[V::Element::zero(); GROUP]; WIDE];
-    for (half, fetch) in fetch.iter().enumerate() {
+    // Apart: as one, what is written in two parts would soon be read as a whole, and the processor wait for that.
+    let mut halves = [[[V::Element::zero(); HALF]; WIDE]; 2];
+    for (half, (fetch, totals)) in fetch.iter().zip(&mut halves).enumerate() {
         let place = half * HALF;
         let rows = [inputs[place], inputs[place + 1]];
         let near = if half == 0 { [inputs[HALF], inputs[HALF + 1]] } else { *then };
@@ -217,9 +218,12 @@ unsafe fn wide_tile<V: Lanes, const FETCH: usize>(
         let sums = unsafe { sums_of_products::<V, HALF, WIDE>(&rows, fetch, &near, need, weight, width) };
         for (totals, sums) in totals.chunks_exact_mut(2).zip(sums.chunks_exact(2)) {
             let [a, b, c, d] = V::sums([sums[0][0], sums[0][1], sums[1][0], sums[1][1]]);
-            totals[0][place..place + HALF].copy_from_slice(&[a, b]);
-            totals[1][place..place + HALF].copy_from_slice(&[c, d]);
+            (totals[0], totals[1]) = ([a, b], [c, d]);
         }
+    }
+    let mut totals = [[V::Element::zero(); GROUP]; WIDE];
+    for ((totals, low), high) in totals.iter_mut().zip(halves[0]).zip(halves[1]) {
+        *totals = [low[0], low[1], high[0], high[1]];
     }
     totals
 }

@@ -85,6 +85,9 @@ pub trait Lanes: Copy {
     /// `then` in the lanes whose sign is negative, `otherwise` in the others.
     fn where_negative(self, then: Self, otherwise: Self) -> Self;
 
+    /// `then` in the lanes that are equal to those of `other`, `otherwise` in the others and where either is NaN.
+    fn where_equal(self, other: Self, then: Self, otherwise: Self) -> Self;
+
     /// `self * 2^exponent` for whole exponents up to 127 (f32) or 1023 (f64); from -127 or -1023 down it may be 0.
     fn times_power_of_two(self, exponent: Self) -> Self;
 
@@ -272,6 +275,17 @@ macro_rules! plain {
                 let mut lanes = otherwise.0;
                 for (i, lane) in lanes.iter_mut().enumerate() {
                     if self.0[i].is_sign_negative() {
+                        *lane = then.0[i];
+                    }
+                }
+                Plain(lanes)
+            }
+
+            #[inline(always)]
+            fn where_equal(self, other: Self, then: Self, otherwise: Self) -> Self {
+                let mut lanes = otherwise.0;
+                for (i, lane) in lanes.iter_mut().enumerate() {
+                    if self.0[i] == other.0[i] {
                         *lane = then.0[i];
                     }
                 }

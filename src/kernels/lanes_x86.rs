@@ -16,7 +16,7 @@ macro_rules! lanes {
         partial ($from:ident, $to:ident, $value:ident, $count:ident) {
             $load_partial:expr, $load_partial_or:expr, $store_partial:expr, end $end:ident, first $first:expr
         },
-        negative $negative:ident,
+        negative $negative:ident, equal $equal:ident,
         power ($power:ident) { $times_power:expr }, sum $sum:expr, sums $sums:expr, largest $largest:expr
     ) => {
         $(#[$doc])*
@@ -108,6 +108,11 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
+            fn where_equal(self, other: Self, then: Self, otherwise: Self) -> Self {
+                $Name(unsafe { $equal(self.0, other.0, then.0, otherwise.0) })
+            }
+
+            #[inline(always)]
             fn times_power_of_two(self, exponent: Self) -> Self {
                 let $power = exponent.0;
                 $Name(unsafe { $times_power(self.0, $power) })
@@ -141,7 +146,7 @@ lanes! {
         _mm512_mask_storeu_ps(to, mask16(count), value), end end_f32x16,
         first _mm512_maskz_mov_ps(mask16(count), value)
     },
-    negative where_negative_f32x16,
+    negative where_negative_f32x16, equal where_equal_f32x16,
     power (exponent) { _mm512_scalef_ps }, sum _mm512_reduce_add_ps, sums sums_f32x16,
     largest _mm512_reduce_max_ps
 }
@@ -156,7 +161,7 @@ lanes! {
         _mm512_mask_storeu_pd(to, mask8(count), value), end end_f64x8,
         first _mm512_maskz_mov_pd(mask8(count), value)
     },
-    negative where_negative_f64x8,
+    negative where_negative_f64x8, equal where_equal_f64x8,
     power (exponent) { _mm512_scalef_pd }, sum _mm512_reduce_add_pd, sums sums_f64x8,
     largest _mm512_reduce_max_pd
 }
@@ -172,7 +177,7 @@ lanes! {
         _mm256_maskstore_ps(to, window32(count), value), end end_f32x8,
         first _mm256_and_ps(value, _mm256_castsi256_ps(window32(count)))
     },
-    negative where_negative_f32x8,
+    negative where_negative_f32x8, equal where_equal_f32x8,
     power (exponent) { times_power_f32x8 }, sum sum_f32x8, sums sums_f32x8,
     largest largest_f32x8
 }
@@ -188,7 +193,7 @@ lanes! {
         _mm256_maskstore_pd(to, window64(count), value), end end_f64x4,
         first _mm256_and_pd(value, _mm256_castsi256_pd(window64(count)))
     },
-    negative where_negative_f64x4,
+    negative where_negative_f64x4, equal where_equal_f64x4,
     power (exponent) { times_power_f64x4 }, sum sum_f64x4, sums sums_f64x4,
     largest largest_f64x4
 }
@@ -275,6 +280,26 @@ unsafe fn where_negative_f32x8(value: __m256, then: __m256, otherwise: __m256) -
 #[inline(always)]
 unsafe fn where_negative_f64x4(value: __m256d, then: __m256d, otherwise: __m256d) -> __m256d {
     unsafe { _mm256_blendv_pd(otherwise, then, value) }
+}
+
+#[inline(always)]
+unsafe fn where_equal_f32x16(value: __m512, other: __m512, then: __m512, otherwise: __m512) -> __m512 {
+    unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(value, other), otherwise, then) }
+}
+
+#[inline(always)]
+unsafe fn where_equal_f64x8(value: __m512d, other: __m512d, then: __m512d, otherwise: __m512d) -> __m512d {
+    unsafe { _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_EQ_OQ>(value, other), otherwise, then) }
+}
+
+#[inline(always)]
+unsafe fn where_equal_f32x8(value: __m256, other: __m256, then: __m256, otherwise: __m256) -> __m256 {
+    unsafe { _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps::<_CMP_EQ_OQ>(value, other)) }
+}
+
+#[inline(always)]
+unsafe fn where_equal_f64x4(value: __m256d, other: __m256d, then: __m256d, otherwise: __m256d) -> __m256d {
+    unsafe { _mm256_blendv_pd(otherwise, then, _mm256_cmp_pd::<_CMP_EQ_OQ>(value, other)) }
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 //! back while it is in the cache nearest to the processor.
 
 use super::backward::add_bias;
-use super::block_rows::{BlockRows, MOST_ROWS, NEAREST_BYTES};
+use super::block_rows::{BlockRows, MOST_ROWS, NEAREST_BYTES, OutputGradient};
 use super::column_loss::ColumnLoss;
 use super::element::Element;
 use super::forward::{GroupRows, tile};
@@ -123,7 +123,8 @@ impl<T: Element> LinearLoss<'_, T> {
             };
             sum += pairs.sum::<V>(self.loss);
             add_bias::<V>(&gradient[..count], self.bias_gradient);
-            let block = block_rows.back(width, need, &gradient[..count], 1, place == 0);
+            let output_gradient = OutputGradient::by_row(&gradient[..count], 1);
+            let block = block_rows.back(width, need, output_gradient, place == 0);
             // SAFETY: `Rows::new` has found each row's numbers to be there, and `linear_loss` the gradient's.
             unsafe { block.add_output::<V>(0, self.weight_gradient) };
             place += count;

@@ -8,20 +8,18 @@ use super::level::Kernel;
 use super::loss_sum::LossSum;
 use super::row_labels::RowLabels;
 use super::rows::{Need, Rows};
-use super::softmax_piece::{FEWEST_ROWS, Piece, PieceRoom, ROOM};
+use super::softmax_piece::{FEWEST_ROWS, Piece, PieceRoom};
 use super::vector::sum_lanes;
 
 /// Room for a pass, which means nothing between two of them.
 #[derive(Debug)]
 pub struct SoftmaxRoom<T> {
     piece: PieceRoom<T>,
-    /// `[rows, classes]` of a piece.
-    gradient: [T; ROOM],
 }
 
 impl<T: Element> Default for SoftmaxRoom<T> {
     fn default() -> Self {
-        SoftmaxRoom { piece: PieceRoom::full_of(T::zero()), gradient: [T::zero(); ROOM] }
+        SoftmaxRoom { piece: PieceRoom::full_of(T::zero()) }
     }
 }
 
@@ -91,8 +89,7 @@ impl<T: Element> LinearSoftmax<'_, T> {
         let need = if ONCE { Need::Once } else { Need::Soon };
         let ahead_rows = rows.distance_ahead(need).max(block.min(rows.len()));
         let mut block_rows = BlockRows::new();
-        let SoftmaxRoom { piece, gradient } = self.room;
-        let mut piece = Piece::<V>::new(classes, most_rows, self.labels.loss, piece);
+        let mut piece = Piece::<V>::new(classes, most_rows, self.labels.loss, &mut self.room.piece);
         if rows.is_empty() {
             self.weight_gradient.fill(T::zero());
         }
@@ -115,12 +112,12 @@ impl<T: Element> LinearSoftmax<'_, T> {
                 unsafe { group.products::<V>(self.weight, classes, write) };
             }
             sum += piece.replace_with_gradient(self.labels, rows.index().part(place, place + count));
-            piece.write_rows(&mut gradient[..count * classes]);
             for (class, bias) in self.bias_gradient.iter_mut().enumerate() {
                 *bias += sum_lanes::<V>(&piece.of_class(class)[..count]);
             }
-            let block = block_rows.back(width, need, &gradient[..count * classes], classes, place == 0);
-            // SAFETY: `Rows::new` has found each row's numbers to be there, and `linear_softmax` the gradient's.
+            let block = block_rows.back(width, need, piece.gradient(), place == 0);
+            // SAFETY: `Rows::new` has found each row's numbers to be there, `linear_softmax` the gradient's, and the piece has
+            // room for so many rows.
             unsafe { block.add_all::<V>(self.weight_gradient) };
             place += count;
         }
@@ -136,7 +133,7 @@ mod tests {
 
     /// Room in which an earlier pass has left what is no number.
     fn used<T: Element>() -> SoftmaxRoom<T> {
-        SoftmaxRoom { piece: PieceRoom::full_of(T::nan()), gradient: [T::nan(); ROOM] }
+        SoftmaxRoom { piece: PieceRoom::full_of(T::nan()) }
     }
 
     #[test]

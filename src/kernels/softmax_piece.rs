@@ -3,7 +3,7 @@
 
 use num_traits::Zero;
 
-use super::block_rows::MOST_ROWS;
+use super::block_rows::{MOST_ROWS, OutputGradient};
 use super::element::Element;
 use super::exponential::{exp, ln_1p};
 use super::lanes::{GROUP, Lanes};
@@ -23,14 +23,14 @@ pub(super) const FEWEST_ROWS: usize = 16;
 pub struct PieceRoom<T> {
     /// `[classes, rows]`: the logits, then their exponentials, then the gradient.
     terms: [T; ROOM],
-    /// The class of each row.
-    labels: [usize; MOST_ROWS],
+    /// The class of each row, as a number.
+    labels: [T; MOST_ROWS],
     /// Each row's own weight, and that times its class's.
     row_weights: [T; MOST_ROWS],
     weights: [T; MOST_ROWS],
-    /// The label's logit, then what it is less than the largest of the row: at most 0.
+    /// What the label's logit is less than the largest of the row: at most 0.
     below: [T; MOST_ROWS],
-    /// The label's exponential, then its gradient.
+    /// The label's exponential.
     own: [T; MOST_ROWS],
     /// With smoothing, what each class counts times its logit less the largest, added up.
     all_below: [T; MOST_ROWS],
@@ -42,7 +42,7 @@ impl<T: Element> PieceRoom<T> {
         let numbers = [number; MOST_ROWS];
         PieceRoom {
             terms: [number; ROOM],
-            labels: [0; MOST_ROWS],
+            labels: numbers,
             row_weights: numbers,
             weights: numbers,
             below: numbers,
@@ -103,18 +103,9 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
     pub fn replace_with_gradient(&mut self, labels: RowLabels<'_, T>, rows: RowIndex<'_>) -> LossSum {
         let count = rows.len();
         assert!(count <= self.rows, "room for the rows");
-        for (place, row) in rows.iter().enumerate() {
-            let (label, weight) = labels.at(row);
-            assert!(label < self.classes, "a label among the classes");
-            (self.room.labels[place], self.room.row_weights[place]) = (label, weight);
-            self.room.weights[place] = self.loss.class_weight::<T>(label) * weight;
-            self.room.below[place] = self.room.terms[label * self.rows + place];
-        }
+        let weight = self.take_labels(labels, rows);
         for first in (0..count).step_by(V::LANES) {
             self.exponentials(first);
-        }
-        for (place, &label) in self.room.labels[..count].iter().enumerate() {
-            self.room.own[place] = std::mem::replace(&mut self.room.terms[label * self.rows + place], T::zero());
         }
         let mut loss = 0.0;
         for first in (0..count).step_by(V::LANES) {
@@ -122,16 +113,45 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
             // What an unused lane holds is no row's loss.
             loss += of_rows.first((count - first).min(V::LANES)).sum().as_f64();
         }
-        for (place, &label) in self.room.labels[..count].iter().enumerate() {
-            self.room.terms[label * self.rows + place] = self.room.own[place];
+        LossSum { loss, weight }
+    }
+
+    /// Takes the labels and weights of rows, and returns the sum of the weights.
+    #[inline(always)]
+    fn take_labels(&mut self, labels: RowLabels<'_, T>, rows: RowIndex<'_>) -> f64 {
+        let PieceRoom { labels: numbers, row_weights, weights, .. } = &mut *self.room;
+        let alike = labels.weights.is_none() && self.loss.class_weights.is_none();
+        if alike {
+            (*row_weights, *weights) = ([T::one(); MOST_ROWS], [T::one(); MOST_ROWS]);
         }
-        LossSum { loss, weight: self.room.weights[..count].iter().map(|weight| weight.as_f64()).sum() }
+        for (place, row) in rows.iter().enumerate() {
+            let (label, weight) = labels.at(row);
+            assert!(label < self.classes, "a label among the classes");
+            numbers[place] = T::from_f64(label as f64);
+            if !alike {
+                row_weights[place] = weight;
+                weights[place] = self.loss.class_weight::<T>(label) * weight;
+            }
+        }
+        if alike { rows.len() as f64 } else { weights[..rows.len()].iter().map(|weight| weight.as_f64()).sum() }
+    }
+
+    /// A class as the labels hold it, in every lane.
+    #[inline(always)]
+    fn number(class: usize) -> V {
+        V::splat(T::from_f64(class as f64))
     }
 
     /// What the piece holds of a class, for each row.
     #[inline(always)]
     pub fn of_class(&self, class: usize) -> &[T] {
         &self.room.terms[class * self.rows..][..self.rows]
+    }
+
+    /// What it holds, for as many rows as it has room for.
+    #[inline(always)]
+    pub fn gradient(&self) -> OutputGradient<'_, T> {
+        OutputGradient::by_output(&self.room.terms, self.classes, self.rows)
     }
 
     /// Writes what it holds of rows as `[rows, classes]`.
@@ -144,14 +164,16 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
         }
     }
 
-    /// Replaces the logits of a register of rows with `exp(z - largest)`.
+    /// Replaces the logits of a register of rows with `exp(z - largest)`, those of the labels with 0.
     #[inline(always)]
     fn exponentials(&mut self, first: usize) {
         let mut largest = V::splat(T::neg_infinity());
         for class in 0..self.classes {
             largest = largest.max(self.register(class, first));
         }
-        let mut all_below = V::splat(T::zero());
+        let labels: V = load(&self.room.labels, first);
+        let zero = V::splat(T::zero());
+        let (mut own, mut own_below, mut all_below) = (zero, zero, zero);
         for class in 0..self.classes {
             let below = self.register(class, first).sub(largest);
             if self.smoothing.is_some() {
@@ -161,14 +183,18 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
                     all_below = below.mul_add(V::splat(weight), all_below);
                 }
             }
-            self.set_register(class, first, exp(below));
+            let (this, exponential) = (Self::number(class), exp(below));
+            own = labels.where_equal(this, exponential, own);
+            own_below = labels.where_equal(this, below, own_below);
+            self.set_register(class, first, labels.where_equal(this, zero, exponential));
         }
-        store(load::<V>(&self.room.below, first).sub(largest), &mut self.room.below, first);
+        store(own, &mut self.room.own, first);
+        store(own_below, &mut self.room.below, first);
         store(all_below, &mut self.room.all_below, first);
     }
 
-    /// Replaces the exponentials of a register of rows, where those of the labels are 0, with the gradient, and the labels'
-    /// own with theirs. Returns the losses.
+    /// Replaces the exponentials of a register of rows, where those of the labels are 0, with the gradient. Returns the
+    /// losses.
     ///
     /// For a label that is nearly certain both the loss and the label's `p - 1` are differences of nearly equal numbers: the
     /// other classes' probabilities have them exactly.
@@ -177,6 +203,7 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
         let (own, below, weight): (V, V, V) =
             (load(&self.room.own, first), load(&self.room.below, first), load(&self.room.weights, first));
         let (row_weight, all_below): (V, V) = (load(&self.room.row_weights, first), load(&self.room.all_below, first));
+        let labels: V = load(&self.room.labels, first);
         let zero = V::splat(T::zero());
         let mut others = zero;
         for class in 0..self.classes {
@@ -192,22 +219,23 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
 
         let Some(smoothing) = self.smoothing else {
             let share = weight.div(total);
+            let gradient = zero.sub(others.mul(share));
             for class in 0..self.classes {
-                self.set_register(class, first, self.register(class, first).mul(share));
+                let other = self.register(class, first).mul(share);
+                self.set_register(class, first, labels.where_equal(Self::number(class), gradient, other));
             }
-            store(zero.sub(others.mul(share)), &mut self.room.own, first);
             return of_label.mul(weight);
         };
         let kept = weight.mul(V::splat(smoothing.kept));
         let (spread, own_spread) = (row_weight.mul(V::splat(smoothing.each)), weight.mul(V::splat(smoothing.each)));
         let spread_over_all = row_weight.mul(V::splat(smoothing.all));
         let shares = kept.add(spread_over_all).div(total);
+        let gradient = own.mul(spread_over_all).sub(others.mul(kept)).div(total).sub(own_spread);
         for class in 0..self.classes {
             let share = spread.mul(V::splat(self.loss.class_weight(class)));
-            self.set_register(class, first, self.register(class, first).mul(shares).sub(share));
+            let other = self.register(class, first).mul(shares).sub(share);
+            self.set_register(class, first, labels.where_equal(Self::number(class), gradient, other));
         }
-        let gradient = own.mul(spread_over_all).sub(others.mul(kept)).div(total);
-        store(gradient.sub(own_spread), &mut self.room.own, first);
         let of_all = logarithm.mul(spread_over_all).sub(all_below.mul(spread));
         of_label.mul(kept).add(of_all)
     }
