@@ -38,8 +38,8 @@ pub fn split(rows: usize, fraction: f64, seed: u64) -> (Vec<usize>, Vec<usize>) 
     (training, order)
 }
 
-/// Rows from which on the kernel makes the order. Below it is that of `rand`, of whose orders each is as likely: it takes as
-/// long as a few columns do.
+/// Rows from which on the kernel makes the order. Below it is that of `rand`, of whose orders each is as likely as any
+/// other. It takes as long as some twenty columns do.
 const MANY: usize = 1 << 15;
 
 /// Writes rows `0..rows` to `order`, shuffled.

@@ -91,7 +91,8 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
             block.find(rows, place, count, rows.len());
             let output_gradient = OutputGradient::by_row(&self.output_gradient[place * each..], each);
             let block = block.back(rows.width(), Need::Soon, output_gradient, self.anew && place == 0);
-            // SAFETY: `Rows::new` has found the rows' numbers to be there, and `backward` those of the weight.
+            // SAFETY: `Rows::new` has found the rows' numbers to be there, and `backward` those of the weight and of the output
+            // gradient.
             unsafe { block.add_all::<V>(self.weight_gradient) };
             place += count;
         }
@@ -144,7 +145,7 @@ impl<T: Element> Block<'_, T> {
     /// `OUTPUTS`.
     ///
     /// # Safety
-    /// As [`add_all`](Block::add_all), with a `gradient` of `OUTPUTS` rows.
+    /// As [`add_all`](Block::add_all), with a `gradient` of `OUTPUTS` rows; there must be outputs up to `first + OUTPUTS`.
     #[inline(always)]
     unsafe fn add_outputs<V: Lanes<Element = T>, const OUTPUTS: usize, const REGISTERS: usize>(
         &self,
@@ -154,7 +155,8 @@ impl<T: Element> Block<'_, T> {
         debug_assert!(gradient.len() >= OUTPUTS * self.width && first + OUTPUTS <= self.output_gradient.outputs);
         let gradient = gradient.as_mut_ptr();
         let mut column = 0;
-        // SAFETY: every strip lies within `width`, the length the caller gives each input and each of the gradient's rows.
+        // SAFETY: every strip lies within `width`, the length the caller gives each input and each of the gradient's rows, and
+        // the outputs are those of the caller's promise.
         unsafe {
             while column + REGISTERS * V::LANES <= self.width {
                 self.add_strip::<V, OUTPUTS, REGISTERS>(first, gradient, column, V::LANES);
@@ -174,7 +176,7 @@ impl<T: Element> Block<'_, T> {
     /// The same for one output, whose strips may have any length: rows are read once.
     ///
     /// # Safety
-    /// As [`add_outputs`](Block::add_outputs), for one output.
+    /// As [`add_all`](Block::add_all), with a `gradient` of one row; there must be such an output.
     #[inline(always)]
     pub unsafe fn add_output<V: Lanes<Element = T>>(&self, output: usize, gradient: &mut [T]) -> usize {
         debug_assert!(gradient.len() >= self.width && output < self.output_gradient.outputs);
@@ -184,7 +186,8 @@ impl<T: Element> Block<'_, T> {
             let left = self.width - column;
             let vectors = left.div_ceil(V::LANES).min(8);
             let last = (left - (vectors - 1) * V::LANES).min(V::LANES);
-            // SAFETY: every strip lies within `width`, the length the caller gives each input and the gradient's row.
+            // SAFETY: every strip lies within `width`, the length the caller gives each input and the gradient's row, and the
+            // output is that of the caller's promise.
             unsafe {
                 match vectors {
                     8 => self.add_strip::<V, 1, 8>(output, gradient, column, last),
@@ -206,7 +209,8 @@ impl<T: Element> Block<'_, T> {
     ///
     /// # Safety
     /// From `column` on, each input and each of `OUTPUTS` rows of `gradient` must have the strip's numbers, and before a whole
-    /// number of vectors.
+    /// number of vectors. The output gradient must be [of](OutputGradient::is_of) all inputs, and have outputs up to
+    /// `first + OUTPUTS`.
     #[inline(always)]
     unsafe fn add_strip<V: Lanes<Element = T>, const OUTPUTS: usize, const VECTORS: usize>(
         &self,
@@ -232,7 +236,7 @@ impl<T: Element> Block<'_, T> {
             // SAFETY: as above.
             unsafe { load_strip(input, column, last, &mut x) };
             for (k, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: it is the number of this row and output.
+                // SAFETY: this row and output have a number, by the caller's promise.
                 let g = V::splat(unsafe { *gradients.add(k * output_step) });
                 for (sum, x) in sums.iter_mut().zip(x) {
                     *sum = x.mul_add(g, *sum);

@@ -138,6 +138,17 @@ mod tests {
     }
 
     #[test]
+    fn a_gradient_is_of_as_many_rows_as_have_all_their_numbers() {
+        let numbers = [0.0; 12];
+        for (gradient, rows) in
+            [(OutputGradient::by_row(&numbers, 3), 4), (OutputGradient::by_output(&numbers[..11], 3, 4), 3)]
+        {
+            assert!(gradient.is_of(0) && gradient.is_of(rows) && !gradient.is_of(rows + 1));
+        }
+        assert!(OutputGradient::by_row(&numbers[..0], 0).is_of(5));
+    }
+
+    #[test]
     fn a_gradient_lies_output_by_output_as_well_as_row_by_row() {
         const ROOM: usize = 48;
         on_every_level(|| {

@@ -125,7 +125,8 @@ impl<T: Element> LinearLoss<'_, T> {
             add_bias::<V>(&gradient[..count], self.bias_gradient);
             let output_gradient = OutputGradient::by_row(&gradient[..count], 1);
             let block = block_rows.back(width, need, output_gradient, place == 0);
-            // SAFETY: `Rows::new` has found each row's numbers to be there, and `linear_loss` the gradient's.
+            // SAFETY: `Rows::new` has found each row's numbers to be there, `linear_loss` those of the weight's gradient, and
+            // there is a number for each row of the only output.
             unsafe { block.add_output::<V>(0, self.weight_gradient) };
             place += count;
         }

@@ -116,8 +116,8 @@ impl<T: Element> LinearSoftmax<'_, T> {
                 *bias += sum_lanes::<V>(&piece.of_class(class)[..count]);
             }
             let block = block_rows.back(width, need, piece.gradient(), place == 0);
-            // SAFETY: `Rows::new` has found each row's numbers to be there, `linear_softmax` the gradient's, and the piece has
-            // room for so many rows.
+            // SAFETY: `Rows::new` has found each row's numbers to be there, `linear_softmax` those of the weight's gradient, and
+            // the piece has room for a block, which is at most `most_rows`.
             unsafe { block.add_all::<V>(self.weight_gradient) };
             place += count;
         }

@@ -12,7 +12,7 @@ use super::row_labels::{RowLabels, Smoothing, SoftmaxLoss};
 use super::rows::RowIndex;
 
 /// The numbers that a piece has room for.
-pub(super) const ROOM: usize = 1024;
+const ROOM: usize = 1024;
 /// The rows of a piece, at least: with fewer, what rows have in common is worked out too often. There are up to 64 classes.
 pub(super) const FEWEST_ROWS: usize = 16;
 
@@ -76,6 +76,7 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
     /// For rows of so many classes, at most [`most_rows`](Piece::most_rows) of them at a time.
     #[inline(always)]
     pub fn new(classes: usize, rows: usize, loss: SoftmaxLoss<'a>, room: &'a mut PieceRoom<T>) -> Self {
+        assert!(classes * rows <= ROOM, "room for the rows");
         Piece { loss, smoothing: loss.smoothing(classes), classes, rows, room }
     }
 
@@ -164,7 +165,8 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
         }
     }
 
-    /// Replaces the logits of a register of rows with `exp(z - largest)`, those of the labels with 0.
+    /// Replaces the logits of a register of rows with `exp(z - largest)`, those of the labels with 0, and takes note of what is
+    /// asked of the labels' own.
     #[inline(always)]
     fn exponentials(&mut self, first: usize) {
         let mut largest = V::splat(T::neg_infinity());

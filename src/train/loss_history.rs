@@ -7,7 +7,7 @@ const MOST: usize = 128;
 /// in use, each two become one; a place in the history is thus known to a sixty-fourth of it.
 #[derive(Debug)]
 pub(super) struct LossHistory {
-    // In place: memory of its own would be a page that the system has not handed out yet, as long as 40 short epochs.
+    // In place: memory of its own may lie in a page that the system has yet to hand out, which takes as long as 40 short epochs.
     room: [Stretch; MOST],
     /// Stretches begun.
     count: usize,
@@ -84,7 +84,7 @@ impl LossHistory {
         let (Some(last), FEWEST..) = (self.stretches().last(), self.epochs) else { return false };
         let tenth = self.epochs / 10;
         let at = (self.epochs - 1 - tenth) / self.length;
-        let before = self.room[at].last;
+        let before = self.stretches()[at].last;
         // The stretch may end within the last tenth.
         let measured = self.epochs - (at + 1) * self.length;
         let share = 0.05 * measured as f64 / tenth as f64;

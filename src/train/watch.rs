@@ -166,7 +166,7 @@ impl Watch {
             still.then_some(Sign::Oscillating(None))
         };
         let validation_rising = facts.valid_loss.and_then(|valid| self.validation_rising(valid, facts));
-        // Most have nothing to say, and an epoch may be as short as a step of 100 rows.
+        // Most epochs have nothing to say, and an epoch may be as short as a step of 100 rows.
         match [clipped, rising, oscillating, validation_rising] {
             [None, None, None, None] => Vec::new(),
             signs => signs.into_iter().flatten().collect(),
