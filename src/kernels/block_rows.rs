@@ -38,8 +38,8 @@ impl<'a, T> OutputGradient<'a, T> {
     /// Whether it has a number for each output of so many rows.
     #[inline(always)]
     pub fn is_of(&self, rows: usize) -> bool {
-        let (last_row, last_output) = (rows.max(1) - 1, self.outputs.max(1) - 1);
-        rows == 0 || self.outputs == 0 || last_row * self.row_step + last_output * self.output_step < self.numbers.len()
+        let outputs = self.outputs;
+        rows == 0 || outputs == 0 || (rows - 1) * self.row_step + (outputs - 1) * self.output_step < self.numbers.len()
     }
 }
 

@@ -8,20 +8,8 @@ use super::level::Kernel;
 use super::loss_sum::LossSum;
 use super::row_labels::RowLabels;
 use super::rows::{Need, Rows};
-use super::softmax_piece::{FEWEST_ROWS, Piece, PieceRoom};
+use super::softmax_piece::{FEWEST_ROWS, Piece, SoftmaxRoom};
 use super::vector::sum_lanes;
-
-/// Room for a pass, which means nothing between two of them.
-#[derive(Debug)]
-pub struct SoftmaxRoom<T> {
-    piece: PieceRoom<T>,
-}
-
-impl<T: Element> Default for SoftmaxRoom<T> {
-    fn default() -> Self {
-        SoftmaxRoom { piece: PieceRoom::full_of(T::zero()) }
-    }
-}
 
 /// The sum of the rows' losses, the softmax cross-entropy of the outputs `weight row + bias`, and of their weights. Writes the
 /// gradient over what `weight_gradient` and `bias_gradient` hold. `weight` is `[classes, width]`, `bias` `[classes]` or empty.
@@ -89,7 +77,7 @@ impl<T: Element> LinearSoftmax<'_, T> {
         let need = if ONCE { Need::Once } else { Need::Soon };
         let ahead_rows = rows.distance_ahead(need).max(block.min(rows.len()));
         let mut block_rows = BlockRows::new();
-        let mut piece = Piece::<V>::new(classes, most_rows, self.labels.loss, &mut self.room.piece);
+        let mut piece = Piece::<V>::new(classes, most_rows, self.labels.loss, self.room);
         if rows.is_empty() {
             self.weight_gradient.fill(T::zero());
         }
@@ -133,7 +121,7 @@ mod tests {
 
     /// Room in which an earlier pass has left what is no number.
     fn used<T: Element>() -> SoftmaxRoom<T> {
-        SoftmaxRoom { piece: PieceRoom::full_of(T::nan()) }
+        SoftmaxRoom::full_of(T::nan())
     }
 
     #[test]

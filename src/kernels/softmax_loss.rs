@@ -7,7 +7,7 @@ use super::level::Kernel;
 use super::loss_sum::LossSum;
 use super::row_labels::{RowLabels, Smoothing, SoftmaxLoss};
 use super::rows::RowIndex;
-use super::softmax_piece::{Piece, PieceRoom};
+use super::softmax_piece::{Piece, SoftmaxRoom};
 
 /// The sum of the losses of rows of several logits, and that of their weights: each row's own times its class's. Writes the
 /// gradient over `gradient`: each row's weight times `softmax sum_c s_c - s`, with the shares s of [`SoftmaxLoss`]. `logits`
@@ -46,7 +46,7 @@ impl<T: Element> Kernel<T> for SoftmaxCrossEntropy<'_, T> {
         let classes = logits.len() / rows.len();
         let mut sum = LossSum::default();
         if let Some(most_rows) = Piece::<V>::most_rows(classes) {
-            let mut room = PieceRoom::full_of(T::zero());
+            let mut room = SoftmaxRoom::full_of(T::zero());
             let mut piece = Piece::<V>::new(classes, most_rows, labels.loss, &mut room);
             let numbers = most_rows * classes;
             let pieces = logits.chunks(numbers).zip(gradient.chunks_mut(numbers));

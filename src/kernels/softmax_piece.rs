@@ -16,11 +16,11 @@ const ROOM: usize = 1024;
 /// The rows of a piece, at least: with fewer, what rows have in common is worked out too often. There are up to 64 classes.
 pub(super) const FEWEST_ROWS: usize = 16;
 
-/// Room for a piece, which means nothing between two of them: to clear it takes as long as some rows do.
+/// Room for a piece of rows, which means nothing between two of them: to clear it takes as long as some rows do.
 // Aligned as a cache line is, and so are all its arrays, of which each is some lines long.
 #[derive(Debug)]
 #[repr(align(64))]
-pub struct PieceRoom<T> {
+pub struct SoftmaxRoom<T> {
     /// `[classes, rows]`: the logits, then their exponentials, then the gradient.
     terms: [T; ROOM],
     /// The class of each row, as a number.
@@ -36,11 +36,17 @@ pub struct PieceRoom<T> {
     all_below: [T; MOST_ROWS],
 }
 
-impl<T: Element> PieceRoom<T> {
+impl<T: Element> Default for SoftmaxRoom<T> {
+    fn default() -> Self {
+        SoftmaxRoom::full_of(T::zero())
+    }
+}
+
+impl<T: Element> SoftmaxRoom<T> {
     #[inline(always)]
     pub(super) fn full_of(number: T) -> Self {
         let numbers = [number; MOST_ROWS];
-        PieceRoom {
+        SoftmaxRoom {
             terms: [number; ROOM],
             labels: numbers,
             row_weights: numbers,
@@ -60,7 +66,7 @@ pub(super) struct Piece<'a, V: Lanes> {
     classes: usize,
     /// Rows that there is room for: some registers full of them.
     rows: usize,
-    room: &'a mut PieceRoom<V::Element>,
+    room: &'a mut SoftmaxRoom<V::Element>,
 }
 
 impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
@@ -75,7 +81,7 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
 
     /// For rows of so many classes, at most [`most_rows`](Piece::most_rows) of them at a time.
     #[inline(always)]
-    pub fn new(classes: usize, rows: usize, loss: SoftmaxLoss<'a>, room: &'a mut PieceRoom<T>) -> Self {
+    pub fn new(classes: usize, rows: usize, loss: SoftmaxLoss<'a>, room: &'a mut SoftmaxRoom<T>) -> Self {
         assert!(classes * rows <= ROOM, "room for the rows");
         Piece { loss, smoothing: loss.smoothing(classes), classes, rows, room }
     }
@@ -120,7 +126,7 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
     /// Takes the labels and weights of rows, and returns the sum of the weights.
     #[inline(always)]
     fn take_labels(&mut self, labels: RowLabels<'_, T>, rows: RowIndex<'_>) -> f64 {
-        let PieceRoom { labels: numbers, row_weights, weights, .. } = &mut *self.room;
+        let SoftmaxRoom { labels: numbers, row_weights, weights, .. } = &mut *self.room;
         let alike = labels.weights.is_none() && self.loss.class_weights.is_none();
         if alike {
             (*row_weights, *weights) = ([T::one(); MOST_ROWS], [T::one(); MOST_ROWS]);

@@ -147,7 +147,6 @@ impl Watch {
 
     /// After each epoch: what it has to say.
     pub(super) fn epoch(&mut self, facts: &EpochFacts) -> Vec<Sign> {
-        let clipped = if self.clipped >= CLIPPED_AFTER { self.clipped as f64 / self.steps as f64 } else { 0.0 };
         if self.epochs == 0 {
             self.first = facts.objective;
         }
@@ -155,7 +154,8 @@ impl Watch {
         self.before = facts.objective;
         self.losses[self.epochs % WINDOW] = facts.objective;
         self.epochs += 1;
-        let clipped = (clipped >= NEARLY_ALL).then_some(Sign::Clipped(clipped));
+        let share = (self.clipped >= CLIPPED_AFTER).then(|| self.clipped as f64 / self.steps as f64);
+        let clipped = share.filter(|share| *share >= NEARLY_ALL).map(Sign::Clipped);
         // Momentum overshoots, and comes back; it does not pass where it began.
         let rising = self.rises > RISES && (!facts.momentum || facts.objective > self.first);
         let rising = rising.then_some(Sign::Rising(self.rises));
