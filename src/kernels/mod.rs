@@ -26,6 +26,7 @@ mod mean_step;
 mod output_loss;
 mod pages;
 mod processor;
+mod race;
 mod row_labels;
 mod rows;
 mod shuffle;

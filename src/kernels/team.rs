@@ -9,9 +9,11 @@ use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use super::apart::Apart;
 use super::processor::{NOWHERE, leave, processor};
+use super::race::Race;
 use super::trust::Trust;
 
 /// Looks at a flag between which a thread pauses, before it lets others run.
@@ -26,6 +28,7 @@ pub struct Team {
     shared: Arc<Shared>,
     helpers: Vec<JoinHandle<()>>,
     trust: Trust,
+    race: Race,
     /// Whether the piece to come is a small one.
     brief: bool,
     /// The pieces so far, those that the caller did alone among them.
@@ -86,7 +89,8 @@ impl Team {
             panicked: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
-        let mut team = Team { shared, helpers: Vec::new(), trust: Trust::NEW, brief: false, pieces: 0 };
+        let mut team =
+            Team { shared, helpers: Vec::new(), trust: Trust::NEW, race: Race::NEW, brief: false, pieces: 0 };
         for helper in 0..helpers {
             let shared = Arc::clone(&team.shared);
             let name = format!("gradus-{}", helper + 1);
@@ -106,6 +110,17 @@ impl Team {
     pub fn is_worth_calling(&mut self) -> bool {
         self.brief = self.trust.calls();
         self.brief
+    }
+
+    /// The same for a piece that takes about as long as handing it over: whether it is done sooner together is found out by
+    /// doing some of them alone, so all pieces of a team that are asked about should be alike.
+    pub fn is_worth_calling_for_little(&mut self) -> bool {
+        if self.is_worth_calling() {
+            self.race.calls(Instant::now)
+        } else {
+            self.race.interrupt();
+            false
+        }
     }
 
     /// Hands each of `states`, one for each thread, and a share of neighbouring `pieces` to a thread of its own: `work`

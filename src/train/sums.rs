@@ -22,6 +22,9 @@ use crate::scalar::Scalar;
 /// The multiplications from which a batch takes so long that threads are called on even where they come late.
 const LARGE_WORK: usize = 4_000_000;
 
+/// And those from which threads that come in time are faster than one, however slowly they tell each other something.
+const SURE_WORK: usize = 100_000;
+
 /// Bytes for the sums of the shards of a round.
 const ROUND_BYTES: usize = 4 << 20;
 
@@ -243,7 +246,13 @@ impl<T: Scalar> Accumulator<T> {
 
     /// Whether so many multiplications are worth calling so many threads.
     fn calls_for(&mut self, threads: usize, work: usize) -> bool {
-        threads > 1 && (work >= LARGE_WORK || (work >= PARALLEL_WORK && self.team.is_worth_calling()))
+        threads > 1
+            && match work {
+                LARGE_WORK.. => true,
+                SURE_WORK.. => self.team.is_worth_calling(),
+                PARALLEL_WORK.. => self.team.is_worth_calling_for_little(),
+                _ => false,
+            }
     }
 
     /// What the effective batch adds up to.
