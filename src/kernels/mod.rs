@@ -7,6 +7,7 @@ mod aligned;
 mod apart;
 mod backward;
 mod block_rows;
+mod call;
 mod column_descent;
 mod column_loss;
 mod columns;

@@ -3,15 +3,15 @@
 //! A training step lasts microseconds: threads that sleep between steps would wake too late. The team's threads look out
 //! for the next piece for a moment before they go to sleep.
 
-use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::Instant;
 
 use super::apart::Apart;
+use super::call::{Call, Piece, Work};
 use super::processor::{NOWHERE, leave, processor};
 use super::race::Race;
 use super::trust::Trust;
@@ -21,6 +21,9 @@ const SPINS: usize = 2_000;
 
 /// Turns it lets others have, before it goes to sleep.
 const YIELDS: usize = 20;
+
+/// Looks after which the caller asks once more whether a helper sleeps.
+const LOOKS_TO_WAKE: usize = 200;
 
 /// A team of threads, the caller's among them.
 #[derive(Debug)]
@@ -35,9 +38,6 @@ pub struct Team {
     pieces: u64,
 }
 
-/// A piece of work: called with the number of the thread's share.
-type Work<'a> = dyn Fn(usize) + Sync + 'a;
-
 #[derive(Debug)]
 struct Shared {
     call: Call,
@@ -46,30 +46,15 @@ struct Shared {
     /// The number of the last piece of which each thread, the caller the first, has come to the middle.
     halfway: Vec<Apart<AtomicU64>>,
     asleep: Vec<AtomicBool>,
+    helpers: OnceLock<Vec<Thread>>,
+    /// Whether one had to be woken for this piece.
+    woken: AtomicBool,
     /// The processor on which the caller waits for a helper that is late; `NOWHERE` else.
     crowded: AtomicI32,
     /// Whether the caller has waited for this piece longer than it would for a helper on a processor of its own.
     late: AtomicBool,
     panicked: AtomicBool,
     over: AtomicBool,
-}
-
-/// What the caller tells the helpers, together on a cache line: they learn both at once.
-#[repr(align(128))]
-struct Call {
-    /// The last piece of work, as [`Piece`] packs it: another number means there is one.
-    piece: AtomicU64,
-    work: UnsafeCell<Option<&'static Work<'static>>>,
-}
-
-// SAFETY: the caller alone writes the work, while no helper is at it, and publishes it with `piece`; helpers read it only
-// between seeing a new number there that calls them and saying that they have done it.
-unsafe impl Sync for Call {}
-
-impl std::fmt::Debug for Call {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.piece.fmt(f)
-    }
 }
 
 impl Team {
@@ -80,10 +65,12 @@ impl Team {
     pub fn new(threads: usize) -> std::io::Result<Self> {
         let helpers = threads.clamp(1, 1 << 12) - 1;
         let shared = Arc::new(Shared {
-            call: Call { piece: AtomicU64::new(0), work: UnsafeCell::new(None) },
+            call: Call::nothing(),
             done: (0..helpers).map(|_| Apart::default()).collect(),
             halfway: (0..=helpers).map(|_| Apart::default()).collect(),
             asleep: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
+            helpers: OnceLock::new(),
+            woken: AtomicBool::new(false),
             crowded: AtomicI32::new(NOWHERE),
             late: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
@@ -96,6 +83,7 @@ impl Team {
             let name = format!("gradus-{}", helper + 1);
             team.helpers.push(thread::Builder::new().name(name).spawn(move || shared.help(helper))?);
         }
+        team.shared.helpers.get_or_init(|| team.helpers.iter().map(|helper| helper.thread().clone()).collect());
         Ok(team)
     }
 
@@ -177,7 +165,7 @@ impl Team {
                     unsafe { (&mut *states.at(thread), slice::from_raw_parts_mut(pieces.at(from), to - from)) };
                 work(state, from, pieces);
             }
-            shared.wait_for(&shared.halfway[..threads], number, thread == 0);
+            shared.wait_for(&shared.halfway[..threads], number, (thread == 0).then_some(threads - 1));
             let [from, to] = share_of(thread, threads, length.div_ceil(block)).map(|place| (place * block).min(length));
             // SAFETY: the state is this thread's, and so are the results of its share, which is within the slices. All have
             // arrived: nobody changes a piece.
@@ -217,28 +205,23 @@ impl Team {
         let forever = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
         let shared = &*self.shared;
         // Written to only where need be: the helpers read the line that these are on.
-        for told in [&shared.panicked, &shared.late] {
+        for told in [&shared.panicked, &shared.late, &shared.woken] {
             if told.load(Ordering::Relaxed) {
                 told.store(false, Ordering::Relaxed);
             }
         }
         // SAFETY: an earlier call ended only when every helper that it had called was done, and the others do not read it.
         unsafe { *shared.call.work.get() = Some(forever) };
-        // Sequentially consistent, as is a helper's going to sleep: one of the two sees what the other did.
-        shared.call.piece.store(Piece { number: self.pieces, called }.pack(), Ordering::SeqCst);
-        let mut woken = false;
-        for (asleep, helper) in shared.asleep.iter().zip(&self.helpers).take(called) {
-            if asleep.load(Ordering::SeqCst) {
-                helper.thread().unpark();
-                woken = true;
-            }
-        }
+        // Not sequentially consistent, which would keep the caller waiting until the helpers have given up the line: one that
+        // is going to sleep right now may be overlooked, and is woken when the caller waits for it.
+        shared.call.piece.store(Piece { number: self.pieces, called }.pack(), Ordering::Release);
+        shared.wake(called);
         {
             let _finish = Finish { shared, piece: self.pieces, called };
             work(0);
         }
         if brief {
-            self.trust.learn(shared.late.load(Ordering::Relaxed), woken);
+            self.trust.learn(shared.late.load(Ordering::Relaxed), shared.woken.load(Ordering::Relaxed));
         }
         if shared.panicked.load(Ordering::Relaxed) {
             panic!("a thread of the team panicked");
@@ -268,25 +251,6 @@ impl<T> Parts<T> {
 // SAFETY: what is handed to a thread is handed to no other.
 unsafe impl<T: Send> Sync for Parts<T> {}
 
-/// A piece of work in one number: the helpers from the first on that are called, in the lower bits, and its own number.
-#[derive(Clone, Copy)]
-struct Piece {
-    number: u64,
-    called: usize,
-}
-
-impl Piece {
-    const BITS: u32 = 16;
-
-    fn pack(self) -> u64 {
-        self.number << Self::BITS | self.called as u64
-    }
-
-    fn unpack(packed: u64) -> Self {
-        Piece { number: packed >> Self::BITS, called: (packed & ((1 << Self::BITS) - 1)) as usize }
-    }
-}
-
 /// Waits for the helpers that were called, also when the caller's own share panics.
 struct Finish<'a> {
     shared: &'a Shared,
@@ -296,7 +260,7 @@ struct Finish<'a> {
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
-        self.shared.wait_for(&self.shared.done[..self.called], self.piece, true);
+        self.shared.wait_for(&self.shared.done[..self.called], self.piece, Some(self.called));
     }
 }
 
@@ -319,12 +283,29 @@ fn pause(looks: &mut usize) {
 }
 
 impl Shared {
-    /// Waits for threads to have come so far with a piece. The caller notes whether that took longer than a helper on a
-    /// processor of its own would.
-    fn wait_for(&self, threads: &[Apart<AtomicU64>], piece: u64, is_caller: bool) {
-        let mut looks = 0;
+    /// Wakes those of the first helpers, so many as were called, that have gone to sleep.
+    fn wake(&self, called: usize) {
+        for (asleep, helper) in self.asleep.iter().zip(self.helpers.get().into_iter().flatten()).take(called) {
+            if asleep.load(Ordering::Relaxed) {
+                helper.unpark();
+                self.woken.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Waits for threads to have come so far with a piece. The caller, who says how many helpers it has called, notes whether
+    /// that took longer than a helper on a processor of its own would.
+    fn wait_for(&self, threads: &[Apart<AtomicU64>], piece: u64, called: Option<usize>) {
+        let (mut looks, is_caller) = (0, called.is_some());
         for thread in threads {
             while thread.load(Ordering::Acquire) != piece {
+                if looks == LOOKS_TO_WAKE
+                    && let Some(called) = called
+                {
+                    // As sequentially consistent as a helper's going to sleep: that has seen the piece, or is seen here.
+                    fence(Ordering::SeqCst);
+                    self.wake(called);
+                }
                 // Before the first turn is given to others: the helper may take it, here, and be done by the end of it.
                 if looks + 1 == SPINS && is_caller {
                     self.crowded.store(processor(), Ordering::Relaxed);
