@@ -22,8 +22,11 @@ const SPINS: usize = 2_000;
 /// Turns it lets others have, before it goes to sleep.
 const YIELDS: usize = 20;
 
-/// Looks after which the caller asks once more whether a helper sleeps.
+/// Looks after which the caller asks once more whether a helper sleeps: more than it mostly takes them to be done, and too few
+/// for one that was overlooked to count as late.
 const LOOKS_TO_WAKE: usize = 200;
+
+const _: () = assert!(LOOKS_TO_WAKE < SPINS);
 
 /// A team of threads, the caller's among them.
 #[derive(Debug)]
@@ -46,7 +49,8 @@ struct Shared {
     /// The number of the last piece of which each thread, the caller the first, has come to the middle.
     halfway: Vec<Apart<AtomicU64>>,
     asleep: Vec<AtomicBool>,
-    helpers: OnceLock<Vec<Thread>>,
+    /// The helpers, to be woken: known when all have been started.
+    threads: OnceLock<Vec<Thread>>,
     /// Whether one had to be woken for this piece.
     woken: AtomicBool,
     /// The processor on which the caller waits for a helper that is late; `NOWHERE` else.
@@ -69,7 +73,7 @@ impl Team {
             done: (0..helpers).map(|_| Apart::default()).collect(),
             halfway: (0..=helpers).map(|_| Apart::default()).collect(),
             asleep: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
-            helpers: OnceLock::new(),
+            threads: OnceLock::new(),
             woken: AtomicBool::new(false),
             crowded: AtomicI32::new(NOWHERE),
             late: AtomicBool::new(false),
@@ -83,7 +87,8 @@ impl Team {
             let name = format!("gradus-{}", helper + 1);
             team.helpers.push(thread::Builder::new().name(name).spawn(move || shared.help(helper))?);
         }
-        team.shared.helpers.get_or_init(|| team.helpers.iter().map(|helper| helper.thread().clone()).collect());
+        let threads = team.helpers.iter().map(|helper| helper.thread().clone()).collect();
+        team.shared.threads.set(threads).expect("set once");
         Ok(team)
     }
 
@@ -165,7 +170,7 @@ impl Team {
                     unsafe { (&mut *states.at(thread), slice::from_raw_parts_mut(pieces.at(from), to - from)) };
                 work(state, from, pieces);
             }
-            shared.wait_for(&shared.halfway[..threads], number, (thread == 0).then_some(threads - 1));
+            shared.wait_for(&shared.halfway[..threads], number, thread == 0);
             let [from, to] = share_of(thread, threads, length.div_ceil(block)).map(|place| (place * block).min(length));
             // SAFETY: the state is this thread's, and so are the results of its share, which is within the slices. All have
             // arrived: nobody changes a piece.
@@ -212,9 +217,12 @@ impl Team {
         }
         // SAFETY: an earlier call ended only when every helper that it had called was done, and the others do not read it.
         unsafe { *shared.call.work.get() = Some(forever) };
-        // Not sequentially consistent, which would keep the caller waiting until the helpers have given up the line: one that
-        // is going to sleep right now may be overlooked, and is woken when the caller waits for it.
         shared.call.piece.store(Piece { number: self.pieces, called }.pack(), Ordering::Release);
+        // A helper that is about to sleep has seen the piece, or is seen to sleep, if the caller waits until the helpers have
+        // given up the line. For a small piece that takes too long: such a helper is woken when the caller waits for it.
+        if !brief {
+            fence(Ordering::SeqCst);
+        }
         shared.wake(called);
         {
             let _finish = Finish { shared, piece: self.pieces, called };
@@ -260,7 +268,7 @@ struct Finish<'a> {
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
-        self.shared.wait_for(&self.shared.done[..self.called], self.piece, Some(self.called));
+        self.shared.wait_for(&self.shared.done[..self.called], self.piece, true);
     }
 }
 
@@ -285,26 +293,24 @@ fn pause(looks: &mut usize) {
 impl Shared {
     /// Wakes those of the first helpers, so many as were called, that have gone to sleep.
     fn wake(&self, called: usize) {
-        for (asleep, helper) in self.asleep.iter().zip(self.helpers.get().into_iter().flatten()).take(called) {
+        let threads = self.threads.get().expect("known before a team is handed out");
+        for (asleep, thread) in self.asleep.iter().zip(threads).take(called) {
             if asleep.load(Ordering::Relaxed) {
-                helper.unpark();
+                thread.unpark();
                 self.woken.store(true, Ordering::Relaxed);
             }
         }
     }
 
-    /// Waits for threads to have come so far with a piece. The caller, who says how many helpers it has called, notes whether
-    /// that took longer than a helper on a processor of its own would.
-    fn wait_for(&self, threads: &[Apart<AtomicU64>], piece: u64, called: Option<usize>) {
-        let (mut looks, is_caller) = (0, called.is_some());
+    /// Waits for threads to have come so far with a piece. The caller notes whether that took longer than a helper on a
+    /// processor of its own would.
+    fn wait_for(&self, threads: &[Apart<AtomicU64>], piece: u64, is_caller: bool) {
+        let mut looks = 0;
         for thread in threads {
             while thread.load(Ordering::Acquire) != piece {
-                if looks == LOOKS_TO_WAKE
-                    && let Some(called) = called
-                {
-                    // As sequentially consistent as a helper's going to sleep: that has seen the piece, or is seen here.
+                if looks == LOOKS_TO_WAKE && is_caller {
                     fence(Ordering::SeqCst);
-                    self.wake(called);
+                    self.wake(Piece::unpack(self.call.piece.load(Ordering::Relaxed)).called);
                 }
                 // Before the first turn is given to others: the helper may take it, here, and be done by the end of it.
                 if looks + 1 == SPINS && is_caller {
@@ -357,11 +363,12 @@ impl Shared {
                 pause(&mut looks);
                 continue;
             }
+            // Sequentially consistent, as are the caller's fences: either this sees the piece, or the caller that it sleeps.
             self.asleep[helper].store(true, Ordering::SeqCst);
             if self.call.piece.load(Ordering::SeqCst) == seen {
                 thread::park();
             }
-            self.asleep[helper].store(false, Ordering::SeqCst);
+            self.asleep[helper].store(false, Ordering::Relaxed);
         }
     }
 }

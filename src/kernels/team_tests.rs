@@ -21,6 +21,28 @@ fn every_share_is_done_once_in_each_of_many_pieces() {
 }
 
 #[test]
+fn a_sleeper_that_was_overlooked_is_woken_when_the_caller_waits() {
+    static DONE: AtomicUsize = AtomicUsize::new(0);
+    let mut team = Team::new(2).unwrap();
+    while !team.shared.asleep[0].load(Ordering::Relaxed) {
+        thread::sleep(std::time::Duration::from_millis(5));
+    }
+    // As `run` calls it, but that nobody is asked whether he sleeps.
+    team.pieces += 1;
+    let (shared, piece) = (&*team.shared, team.pieces);
+    let work: &Work<'static> = &|share| {
+        DONE.fetch_add(share, Ordering::Relaxed);
+    };
+    // SAFETY: the helper is at no work, and learns of this by the piece.
+    unsafe { *shared.call.work.get() = Some(work) };
+    shared.call.piece.store(Piece { number: piece, called: 1 }.pack(), Ordering::Release);
+    // Else this would wait for ever.
+    drop(Finish { shared, piece, called: 1 });
+    assert_eq!(DONE.load(Ordering::Relaxed), 1);
+    assert!(shared.woken.load(Ordering::Relaxed));
+}
+
+#[test]
 fn every_piece_is_shared_out_once_with_a_state_of_its_own() {
     let mut team = Team::new(3).unwrap();
     for (threads, count) in [(1, 5), (3, 0), (3, 1), (3, 3), (2, 7), (3, 10)] {

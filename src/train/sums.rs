@@ -22,7 +22,8 @@ use crate::scalar::Scalar;
 /// The multiplications from which a batch takes so long that threads are called on even where they come late.
 const LARGE_WORK: usize = 4_000_000;
 
-/// And those from which threads that come in time are faster than one, however slowly they tell each other something.
+/// The multiplications from which threads that come in time are faster than one: even where they took four times as long as
+/// elsewhere to tell each other something, 25,000 in rows of 100 numbers took less time on two than on one.
 const SURE_WORK: usize = 100_000;
 
 /// Bytes for the sums of the shards of a round.
