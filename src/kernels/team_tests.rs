@@ -172,6 +172,24 @@ fn a_team_leaves_a_helper_alone_that_was_awake_and_late() {
 }
 
 #[test]
+fn while_helpers_are_late_nothing_is_timed() {
+    let mut team = Team::new(2).unwrap();
+    assert!(team.is_worth_calling_for_little());
+    let race = |team: &Team| format!("{:?}", team.race);
+    let before = race(&team);
+    team.trust.learn(true, false);
+    assert!(!team.is_worth_calling_for_little());
+    assert_eq!(race(&team), before);
+    // Amid a block of a trial, which begins again.
+    let is_new = |team: &Team| race(team).contains("pieces: 0,");
+    while is_new(&team) {
+        team.is_worth_calling_for_little();
+    }
+    team.trust.learn(true, false);
+    assert!(!team.is_worth_calling_for_little() && is_new(&team));
+}
+
+#[test]
 fn a_large_piece_says_nothing_of_small_ones() {
     let mut team = Team::new(2).unwrap();
     team.run(2, &|share| thread::sleep(std::time::Duration::from_millis(if share == 1 { 20 } else { 0 })));

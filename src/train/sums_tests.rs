@@ -274,3 +274,34 @@ fn threads_are_left_to_those_who_read_the_rows_unless_a_batch_takes_long() {
     assert_eq!(threads_beside(0, 0, &model, 256), 0);
     assert!(threads_beside(1, 0, &model, 256) >= 1);
 }
+
+#[test]
+fn threads_are_called_for_what_is_large_enough() {
+    let mut accumulator = Accumulator::new(&model(&data(400, 40)), 2, 400, 400).unwrap();
+    for work in [PARALLEL_WORK, SURE_WORK, LARGE_WORK] {
+        assert!(accumulator.calls_for(2, work) && !accumulator.calls_for(1, work), "{work}");
+    }
+    assert!(!accumulator.calls_for(2, PARALLEL_WORK - 1));
+}
+
+/// Long enough that the caller does some of them alone, to find out whether threads pay.
+#[test]
+fn many_small_batches_have_the_same_bits_on_any_threads() {
+    const BATCH: usize = 128;
+    let _level = at_one_level();
+    let data = data(4 * BATCH, 100);
+    let sums = |threads| {
+        let model = model(&data);
+        let problem = Problem { model: &model, loss: &CrossEntropy::new(), samples: &Samples::of(&data) };
+        let mut accumulator = Accumulator::new(&model, threads, data.rows(), BATCH).unwrap();
+        let batches = (0..600).map(|batch| {
+            accumulator.begin();
+            accumulator.add(&problem, RowIndex::range(batch % 4 * BATCH, BATCH), RowIndex::NONE, None);
+            let Sums { gradient, value } = accumulator.finish();
+            (gradient.to_vec(), **value)
+        });
+        batches.collect::<Vec<_>>()
+    };
+    let alone = sums(1);
+    assert!(sums(2) == alone && sums(3) == alone);
+}
