@@ -94,14 +94,14 @@ const TABLE: [(&str, usize, usize, usize, usize); 14] = [
     ("one window, longer than the data", 50, 3, 20, 4),
     ("micro-batches of one row", 100, 3, 1, 9),
     ("a micro-batch longer than the data", 30, 3, 64, 2),
-    ("windows of many shards, cut inside them", 1000, 175, 70, 5),
+    ("windows of many shards, cut inside them", 7400, 175, 70, 5),
     // From 4097 rows on a window's shards grow with it: they must not grow with the micro-batch instead.
     ("shards longer than those of a micro-batch", 9000, 3, 1500, 4),
     ("a single feature", 700, 1, 70, 5),
     ("rows of double numbers that stay in registers", 700, 50, 70, 5),
-    ("rows of single numbers that stay in registers", 700, 100, 70, 5),
-    // From 6,000 multiplications a batch threads are called on, unless they have come late.
-    ("batches that threads may share", 4700, 175, 1170, 3),
+    ("rows of single numbers that stay in registers", 10_100, 100, 70, 5),
+    // From 6,000 multiplications a batch threads are called on, unless they have come late, in runs that last long enough.
+    ("batches that threads may share", 7400, 175, 1170, 3),
     // From 4,000,000 on always.
     ("batches that threads share", 9000, 500, 2250, 4),
 ];

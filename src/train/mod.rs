@@ -19,6 +19,7 @@ mod shards;
 mod shared_step;
 mod stopping;
 mod sums;
+mod threads;
 mod trainer;
 mod watch;
 

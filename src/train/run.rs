@@ -13,14 +13,15 @@ use super::loss_history::LossHistory;
 use super::problem::{Problem, Samples};
 use super::report::Report;
 use super::stopping::{Stopping, snapshot};
-use super::sums::{Accumulator, StepAhead, threads_beside};
+use super::sums::{Accumulator, StepAhead};
+use super::threads::Workload;
 use super::trainer::check_block;
 use super::watch::{WarningCounts, Watch};
 use crate::data::{Dataset, Order, Pass, RowSource};
 use crate::error::{Error, Result};
 use crate::kernels::RowIndex;
 use crate::loss::{Loss, LossSum};
-use crate::model::Model;
+use crate::model::{Model, parameter_count};
 use crate::optim::{Clip, Optimizer, count_or_step, grad_norm};
 use crate::parameter::Parameter;
 use crate::scalar::Scalar;
@@ -120,8 +121,9 @@ where
     ) -> Result<Self> {
         let rows = source.rows();
         let batch = config.batch_size.of(rows).saturating_mul(config.accumulate).min(rows);
-        let threads = threads_beside(source.busy_threads(), config.threads, model, batch);
-        let accumulator = Accumulator::new(model, threads, rows, batch)?;
+        let parameters = parameter_count(model.parameters());
+        let workload = Workload { parameters, rows, batch, epochs: config.epochs, busy: source.busy_threads() };
+        let accumulator = Accumulator::new(model, workload.threads(config.threads), batch)?;
         Ok(Run {
             base_lr: optimizer.lr(),
             initial: snapshot(model.parameters()),

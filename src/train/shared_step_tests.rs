@@ -69,14 +69,13 @@ fn a_batch_in_parts_and_rounds_leaves_what_one_thread_does() {
     let _level = at_one_level();
     let data = data(ROWS + 150, FEATURES);
     for parts in [&[ROWS][..], &[150, ROWS], &[70, 80, ROWS]] {
-        let rows = parts.iter().sum();
-        let mut alone = Accumulator::new(&model(FEATURES), 1, rows, ROWS).unwrap();
+        let mut alone = Accumulator::new(&model(FEATURES), 1, ROWS).unwrap();
         add(&mut alone, &data, parts, None);
         let (expected, shared) = left(&mut alone, false);
         assert!(!shared);
         for (threads, room) in [(2, 64), (3, 64), (2, 2), (2, 4), (3, 3), (2, 9), (2, 1)] {
             for plain in [false, true] {
-                let mut accumulator = Accumulator::new(&model(FEATURES), threads, rows, ROWS).unwrap();
+                let mut accumulator = Accumulator::new(&model(FEATURES), threads, ROWS).unwrap();
                 accumulator.keep_shards(room);
                 // An earlier one, whose step was never taken.
                 for _ in 0..2 {
@@ -106,7 +105,7 @@ fn what_is_not_worth_it_is_not_shared() {
         (2, 5 * ROWS, WORTH_SHARING / 3, step, false),
     ] {
         let data = data(rows, features);
-        let mut accumulator = Accumulator::new(&model(features), threads, rows, rows).unwrap();
+        let mut accumulator = Accumulator::new(&model(features), threads, rows).unwrap();
         add(&mut accumulator, &data, &[rows], ahead);
         assert_eq!(accumulator.made().is_some(), shared, "{threads} threads, {rows} x {features}");
     }

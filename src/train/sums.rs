@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::problem::{OneOutput, Problem, Samples, Scratch};
 use super::shards::{MOST_SHARDS, PARALLEL_WORK, Shards};
 use super::shared_step::{SharedStep, put_sum};
+use super::threads::{LARGE_WORK, LOSS_ROWS, Workload};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::kernels::{self, Aligned, Apart, RowIndex, SQUARES, Team};
@@ -19,32 +20,12 @@ use crate::optim::squared_grad_norm;
 use crate::parameter::Parameter;
 use crate::scalar::Scalar;
 
-/// The multiplications from which a batch takes so long that threads are called on even where they come late.
-const LARGE_WORK: usize = 4_000_000;
-
 /// The multiplications from which threads that come in time are faster than one: even where they took four times as long as
 /// elsewhere to tell each other something, 25,000 in rows of 100 numbers took less time on two than on one.
 const SURE_WORK: usize = 100_000;
 
 /// Bytes for the sums of the shards of a round.
 const ROUND_BYTES: usize = 4 << 20;
-
-/// Of as many threads as were `asked` for, 0 for all, those that effective batches of `batch` rows are to be shared among
-/// while `busy` others read the rows: a batch of microseconds is done before a helper has got its processor back. 0 is still
-/// all.
-pub(crate) fn threads_beside<T, M>(busy: usize, asked: usize, model: &M, batch: usize) -> usize
-where
-    T: Scalar,
-    M: Model<T> + ?Sized,
-{
-    let large = batch.saturating_mul(parameter_count(model.parameters())) >= LARGE_WORK;
-    if busy == 0 || large { asked } else { given_or_all(asked).saturating_sub(busy).max(1) }
-}
-
-/// So many threads; 0: one for each processor, which takes some time to find out.
-fn given_or_all(threads: usize) -> usize {
-    if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads }
-}
 
 /// What a set of rows adds up to.
 #[derive(Debug, Clone)]
@@ -89,16 +70,9 @@ pub(crate) struct Accumulator<T> {
 }
 
 impl<T: Scalar> Accumulator<T> {
-    /// For a model, `rows` rows of data and effective batches of `batch` of them, on this many threads; 0: all. Data too
-    /// small for threads get one.
-    pub(crate) fn new<M: Model<T> + ?Sized>(model: &M, threads: usize, rows: usize, batch: usize) -> Result<Self> {
+    /// For a model and effective batches of `batch` rows, on this many threads, at least 1.
+    pub(crate) fn new<M: Model<T> + ?Sized>(model: &M, threads: usize, batch: usize) -> Result<Self> {
         let parameters = parameter_count(model.parameters());
-        let threads = match threads {
-            _ if rows.saturating_mul(parameters) < PARALLEL_WORK => 1,
-            given => given_or_all(given),
-        };
-        // More than the shards of a batch have nothing to do.
-        let threads = threads.min(MOST_SHARDS);
         let team = Team::new(threads)
             .map_err(|error| Error::setting("threads", format!("{threads} cannot be started: {error}")))?;
         let cut = Shards::new(batch, parameters);
@@ -315,12 +289,11 @@ impl<T: Scalar> Accumulator<T> {
         M: Model<T> + ?Sized,
         L: Loss<T> + ?Sized,
     {
-        const CHUNK: usize = 4096;
-        let mut chunks = vec![LossSum::default(); rows.len().div_ceil(CHUNK)];
+        let mut chunks = vec![LossSum::default(); rows.len().div_ceil(LOSS_ROWS)];
         let threads = self.team.threads().min(chunks.len()).max(1);
         self.team.share(&mut self.scratch[..threads], &mut chunks, &|scratch, first, chunks| {
             for (index, chunk) in (first..).zip(chunks) {
-                *chunk = scratch.loss_of(problem, rows.part(index * CHUNK, (index + 1) * CHUNK));
+                *chunk = scratch.loss_of(problem, rows.part(index * LOSS_ROWS, (index + 1) * LOSS_ROWS));
             }
         });
         chunks.into_iter().fold(LossSum::default(), |sum, chunk| sum + chunk)
@@ -337,7 +310,9 @@ where
     M: Model<T> + ?Sized,
     L: Loss<T> + ?Sized,
 {
-    let mut accumulator = Accumulator::new(model, 0, data.rows(), 1).expect("threads can be started");
+    let parameters = parameter_count(model.parameters());
+    let workload = Workload { parameters, rows: data.rows(), batch: 0, epochs: 1, busy: 0 };
+    let mut accumulator = Accumulator::new(model, workload.threads(0), 0).expect("threads can be started");
     let problem = Problem { model, loss, samples: &Samples::of(data) };
     let sum = accumulator.loss_sum(&problem, RowIndex::range(0, data.rows()));
     sum.loss / sum.weight

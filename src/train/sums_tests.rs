@@ -23,7 +23,7 @@ fn sums(data: &Dataset<f64>, threads: usize) -> Sums<f64> {
 /// The same with room for so many shards at once.
 fn sums_in_rounds(data: &Dataset<f64>, threads: usize, room: usize) -> Sums<f64> {
     let model = model(data);
-    let mut accumulator = Accumulator::new(&model, threads, data.rows(), data.rows()).unwrap();
+    let mut accumulator = Accumulator::new(&model, threads, data.rows()).unwrap();
     accumulator.keep_shards(room);
     let rows = data.rows() as u32;
     let order: Vec<u32> = (0..3).flat_map(|start| (start..rows).step_by(3)).collect();
@@ -76,7 +76,7 @@ fn rounds_change_no_bit() {
     let _level = at_one_level();
     let data = data(1500, 60);
     let (model, whole) = (model(&data), sums(&data, 1));
-    assert_eq!(Accumulator::new(&model, 1, 1500, 1500).unwrap().shards.len(), 22);
+    assert_eq!(Accumulator::new(&model, 1, 1500).unwrap().shards.len(), 22);
     for room in [1, 2, 5, 21] {
         for threads in [1, 2, 3] {
             assert_same_bits(
@@ -116,7 +116,7 @@ fn rows_may_come_in_pieces_of_different_data() {
         let (first, second) = (data(100, features), data(30, features));
         let (model, loss) = (model(&first), CrossEntropy::new());
         let of = |threads, parts: &[&Dataset<f64>]| {
-            let mut accumulator = Accumulator::new(&model, threads, 130, 100).unwrap();
+            let mut accumulator = Accumulator::new(&model, threads, 100).unwrap();
             accumulator.begin();
             for part in parts {
                 let problem = Problem { model: &model, loss: &loss, samples: &Samples::of(part) };
@@ -141,7 +141,7 @@ fn sums_are_written_over_those_of_the_batch_before() {
     for model in [&linear as &dyn Model<f64>, &halved] {
         let problem = Problem { model, loss: &Mse, samples: &Samples::of(&data) };
         let rows = RowIndex::range(0, 9);
-        let mut accumulator = Accumulator::new(model, 1, 9, 9).unwrap();
+        let mut accumulator = Accumulator::new(model, 1, 9).unwrap();
         let mut of = |rows| {
             accumulator.begin();
             accumulator.add(&problem, rows, RowIndex::NONE, None);
@@ -167,7 +167,7 @@ fn the_mean_loss_is_that_of_the_sums() {
 fn one_row_is_a_batch_too() {
     let data = Dataset::with_values(ndarray::array![[3.0]], ndarray::array![[5.0]]).unwrap();
     let model = Linear::new(1, 1);
-    let mut accumulator = Accumulator::new(&model, 2, 1, 1).unwrap();
+    let mut accumulator = Accumulator::new(&model, 2, 1).unwrap();
     accumulator.begin();
     let problem = Problem { model: &model, loss: &Mse, samples: &Samples::of(&data) };
     accumulator.add(&problem, RowIndex::list(&[0]), RowIndex::NONE, None);
@@ -195,7 +195,7 @@ fn one_output_has_the_sums_of_row_after_row_and_the_same_bits_on_any_threads() {
             let order: Vec<u32> = (0..3).flat_map(|start| (start..rows as u32).step_by(3)).collect();
             for index in [RowIndex::list(&order), RowIndex::range(0, rows)] {
                 let sums = |threads| {
-                    let mut accumulator = Accumulator::new(&model, threads, rows, rows).unwrap();
+                    let mut accumulator = Accumulator::new(&model, threads, rows).unwrap();
                     accumulator.begin();
                     accumulator.add(&problem, index, index, None);
                     accumulator.finish().clone()
@@ -254,7 +254,7 @@ impl Model<f64> for Halved {
 fn a_model_of_ones_own_goes_its_own_way() {
     let data = Dataset::with_values(ndarray::array![[1.0], [2.0]], ndarray::array![[3.0], [5.0]]).unwrap();
     let sums = |model: &dyn Model<f64>| {
-        let mut accumulator = Accumulator::new(model, 1, 2, 2).unwrap();
+        let mut accumulator = Accumulator::new(model, 1, 2).unwrap();
         let problem = Problem { model, loss: &Mse, samples: &Samples::of(&data) };
         accumulator.begin();
         accumulator.add(&problem, RowIndex::range(0, 2), RowIndex::NONE, None);
@@ -265,19 +265,8 @@ fn a_model_of_ones_own_goes_its_own_way() {
 }
 
 #[test]
-fn threads_are_left_to_those_who_read_the_rows_unless_a_batch_takes_long() {
-    let model = Linear::<f64>::new(99, 1);
-    assert_eq!(threads_beside(0, 3, &model, 256), 3);
-    assert_eq!(threads_beside(1, 3, &model, 256), 2);
-    assert_eq!(threads_beside(2, 1, &model, 256), 1);
-    assert_eq!(threads_beside(1, 3, &model, 40_000), 3);
-    assert_eq!(threads_beside(0, 0, &model, 256), 0);
-    assert!(threads_beside(1, 0, &model, 256) >= 1);
-}
-
-#[test]
 fn threads_are_called_for_what_is_large_enough() {
-    let mut accumulator = Accumulator::new(&model(&data(400, 40)), 2, 400, 400).unwrap();
+    let mut accumulator = Accumulator::new(&model(&data(400, 40)), 2, 400).unwrap();
     for work in [PARALLEL_WORK, SURE_WORK, LARGE_WORK] {
         assert!(accumulator.calls_for(2, work) && !accumulator.calls_for(1, work), "{work}");
     }
@@ -293,7 +282,7 @@ fn many_small_batches_have_the_same_bits_on_any_threads() {
     let sums = |threads| {
         let model = model(&data);
         let problem = Problem { model: &model, loss: &CrossEntropy::new(), samples: &Samples::of(&data) };
-        let mut accumulator = Accumulator::new(&model, threads, data.rows(), BATCH).unwrap();
+        let mut accumulator = Accumulator::new(&model, threads, BATCH).unwrap();
         let batches = (0..600).map(|batch| {
             accumulator.begin();
             accumulator.add(&problem, RowIndex::range(batch % 4 * BATCH, BATCH), RowIndex::NONE, None);

@@ -1,4 +1,5 @@
-//! Threads that read the rows are not needed for training as well, unless a batch takes long.
+//! On how many threads a run computes gradients: those that read the rows are not needed for that as well, unless a batch
+//! takes long, and none is started for a run that is over sooner.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -75,6 +76,12 @@ fn small_batches_are_left_to_the_threads_that_do_not_read() {
 
 #[test]
 fn batches_that_take_long_are_shared_among_all_threads() {
-    assert_eq!(threads_used(8_000, 8_000, 1), 2);
-    assert_eq!(threads_used(8_000, 8_000, 0), 2);
+    assert_eq!(threads_used(11_000, 11_000, 1), 2);
+    assert_eq!(threads_used(11_000, 11_000, 0), 2);
+}
+
+/// To start a thread takes longer than half of this run.
+#[test]
+fn short_runs_are_left_to_one_thread() {
+    assert_eq!(threads_used(2_000, 1_000, 0), 1);
 }
