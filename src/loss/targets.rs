@@ -143,7 +143,7 @@ impl<'a, T: Scalar> Targets<'a, T> {
                 if classes.len() != rows {
                     return Err(Error::shape("targets", &[rows], &[classes.len()]));
                 }
-                if let Some(row) = classes.iter().position(|&class| class >= outputs) {
+                if let Some(row) = first_refused(classes, |class| class < outputs) {
                     let label = classes[row];
                     return Err(ErrorKind::Label { row, label, classes: outputs }.into());
                 }
@@ -159,7 +159,7 @@ impl<'a, T: Scalar> Targets<'a, T> {
             if weights.len() != rows {
                 return Err(Error::shape("sample weights", &[rows], &[weights.len()]));
             }
-            if let Some(row) = weights.iter().position(|w| !(w.is_finite() && *w >= T::zero())) {
+            if let Some(row) = first_refused(weights, |w| w.is_finite() && w >= T::zero()) {
                 let why = format!("row {row} has weight {}; it must be finite and not negative", weights[row]);
                 return Err(Error::setting("sample weights", why));
             }
@@ -170,13 +170,23 @@ impl<'a, T: Scalar> Targets<'a, T> {
     /// Refuses the first value that `accepts` turns down.
     pub(crate) fn check_values(&self, accepts: impl Fn(T) -> bool, why: &'static str) -> Result<()> {
         if let Data::Values { values, outputs, .. } = &self.data
-            && let Some(at) = values.iter().position(|&value| !accepts(value))
+            && let Some(at) = first_refused(values, accepts)
         {
             let value = values[at].as_f64();
             return Err(ErrorKind::Target { row: at / outputs, output: at % outputs, value, why }.into());
         }
         Ok(())
     }
+}
+
+/// Where the first number is that `accepts` turns down. Many are looked at before it is asked whether there was one: a
+/// question for each takes several times as long.
+fn first_refused<N: Copy>(numbers: &[N], accepts: impl Fn(N) -> bool) -> Option<usize> {
+    const MANY: usize = 64;
+    let all_accepted = |numbers: &&[N]| numbers.iter().fold(true, |all, &number| all & accepts(number));
+    let accepted = numbers.chunks(MANY).take_while(all_accepted).count() * MANY;
+    let left = numbers.get(accepted..)?;
+    left.iter().position(|&number| !accepts(number)).map(|place| accepted + place)
 }
 
 #[cfg(test)]
@@ -210,6 +220,18 @@ mod tests {
         ];
         for (expected, message) in cases {
             assert!(message.contains(expected), "{message:?} lacks {expected:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_many_that_is_refused_is_found_wherever_it_is() {
+        for count in [0, 1, 63, 64, 65, 128, 200] {
+            assert_eq!(first_refused(&vec![1; count], |number| number > 0), None, "{count}");
+            for place in 0..count {
+                let mut numbers = vec![1; count];
+                (numbers[place], numbers[count - 1]) = (0, 0);
+                assert_eq!(first_refused(&numbers, |number| number > 0), Some(place), "{count}");
+            }
         }
     }
 

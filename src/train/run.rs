@@ -1,6 +1,7 @@
 //! A run of the training loop: its epochs, its steps, and what stops it.
 
 use std::ops::ControlFlow;
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -260,9 +261,11 @@ where
         let mut interrupted = false;
         // Rows of the epoch that were visited, and those among them that wait for the rest of their effective batch.
         let (mut visited, mut waiting) = (0, 0);
+        let checked = source.in_memory().map(ptr::from_ref);
         source.visit(Pass { order, multiple: batch }, &mut |data, rows| {
             // A data set that holds all rows may come again, with others of them to take.
-            if self.epoch == 1 && (visited == 0 || data.rows() != self.rows) {
+            let is_new = checked != Some(ptr::from_ref(data)) && (visited == 0 || data.rows() != self.rows);
+            if self.epoch == 1 && is_new {
                 check_block(data, &*self.model, self.loss)?;
             }
             let samples = &Samples::of(data);

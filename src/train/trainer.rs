@@ -81,7 +81,6 @@ impl<'a, T: Scalar> Trainer<'a, T> {
         L: Loss<T> + ?Sized,
         O: Optimizer<T> + ?Sized,
     {
-        check_block(data, model, loss)?;
         self.fit_source(model, loss, optimizer, &mut InMemory::new(data))
     }
 
@@ -102,6 +101,9 @@ impl<'a, T: Scalar> Trainer<'a, T> {
         O: Optimizer<T> + ?Sized,
     {
         let started = Instant::now();
+        if let Some(data) = source.in_memory() {
+            check_block(data, model, loss)?;
+        }
         if source.rows() == 0 {
             return Err(Error::setting("data", "there are no rows"));
         }
