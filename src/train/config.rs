@@ -84,8 +84,9 @@ pub struct TrainConfig {
     pub non_finite: NonFinite,
     /// Whether the run is watched for what deserves a warning; it is there to measure what watching costs. Default: yes.
     pub watch: bool,
-    /// Threads; 0: all. They change no bit of the result. Those that [reading the rows keeps
-    /// busy](crate::data::RowSource::busy_threads) are among them, unless a batch takes long. Default: 0.
+    /// Threads, at most; 0: all. They change no bit of the result, and are not started for a run that is over sooner. Those
+    /// that [reading the rows keeps busy](crate::data::RowSource::busy_threads) are among them, unless a batch takes long.
+    /// Default: 0.
     pub threads: usize,
     /// Epochs without a new lowest loss after which the run ends and the best parameters are put back: validation loss
     /// if there are validation rows, training loss otherwise. Default: none.
