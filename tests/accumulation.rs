@@ -59,6 +59,8 @@ struct Division {
 struct Trace {
     steps: Vec<(u64, usize, u64, u64, usize)>,
     epoch_losses: Vec<u64>,
+    /// Of all rows, at the end.
+    loss: u64,
     parameters: Vec<u64>,
 }
 
@@ -76,9 +78,10 @@ fn trace<T: Scalar>(loss: &dyn Loss<T>, data: &Dataset<T>, outputs: usize, seed:
         ..Default::default()
     };
     let mut observed = Steps::default();
-    Trainer::new(config).unwrap().observer(&mut observed).fit(&mut model, loss, &mut sgd, data).unwrap();
+    let report = Trainer::new(config).unwrap().observer(&mut observed).fit(&mut model, loss, &mut sgd, data).unwrap();
     let steps = observed.steps.iter();
     Trace {
+        loss: report.loss.to_bits(),
         steps: steps.map(|s| (s.step, s.epoch, s.loss.to_bits(), s.grad_norm.to_bits(), s.samples)).collect(),
         epoch_losses: observed.epoch_losses.iter().map(|loss| loss.to_bits()).collect(),
         parameters: model.parameters().iter().flat_map(|p| p.values()).map(|v| v.as_f64().to_bits()).collect(),
@@ -96,11 +99,12 @@ const TABLE: [(&str, usize, usize, usize, usize); 14] = [
     ("a micro-batch longer than the data", 30, 3, 64, 2),
     ("windows of many shards, cut inside them", 7400, 175, 70, 5),
     // From 4097 rows on a window's shards grow with it: they must not grow with the micro-batch instead.
-    ("shards longer than those of a micro-batch", 9000, 3, 1500, 4),
+    ("shards longer than those of a micro-batch", 20_000, 3, 1500, 4),
     ("a single feature", 700, 1, 70, 5),
-    ("rows of double numbers that stay in registers", 700, 50, 70, 5),
+    ("rows of double numbers that stay in registers", 13_500, 50, 70, 5),
     ("rows of single numbers that stay in registers", 10_100, 100, 70, 5),
-    // From 6,000 multiplications a batch threads are called on, unless they have come late, in runs that last long enough.
+    // From 6,000 multiplications a batch threads are called on, unless they have come late, where a run has 6,000,000, of
+    // which a row counts for 100 more than it has.
     ("batches that threads may share", 7400, 175, 1170, 3),
     // From 4,000,000 on always.
     ("batches that threads share", 9000, 500, 2250, 4),

@@ -152,7 +152,7 @@ fn constant_features_get_coefficient_0() {
 }
 
 #[test]
-fn accumulation_and_threads_change_no_bit_of_the_model() {
+fn accumulation_changes_no_bit_of_the_model() {
     let folder = Folder::new();
     let wine = data("wine.csv");
     let model = |options: &[&str]| {
@@ -166,9 +166,22 @@ fn accumulation_and_threads_change_no_bit_of_the_model() {
     for (batch, accumulate) in [("16", "3"), ("12", "4"), ("1", "48"), ("24", "2")] {
         assert_eq!(model(&["--batch-size", batch, "--accumulate", accumulate]), whole, "{batch} x {accumulate}");
     }
-    assert_eq!(model(&["--batch-size", "48", "--threads", "1"]), whole);
     assert_ne!(model(&["--batch-size", "16"]), whole);
     assert_ne!(model(&["--batch-size", "48", "--seed", "1"]), whole);
+}
+
+#[test]
+fn threads_change_no_bit_of_the_model() {
+    let folder = Folder::new();
+    let digits = data("digits.csv");
+    // Long enough that two are started.
+    let model = |threads: &str| {
+        let arguments = ["train", &digits, "--epochs", "20", "--batch-size", "256", "--lr", "0.05", "-o", "m"];
+        succeed(&folder, &[&arguments[..], &["--threads", threads]].concat());
+        folder.read("m")
+    };
+    let one = model("1");
+    assert!(["2", "3"].into_iter().all(|threads| model(threads) == one));
 }
 
 #[test]

@@ -71,7 +71,11 @@ fn weights_that_are_all_zero_are_the_datas_fault() {
 #[test]
 fn more_threads_than_there_is_work_for_are_not_started() {
     let folder = Folder::new();
-    succeed(&folder, &["train", &data("iris.csv"), "--threads", "1000000", "--epochs", "2"]);
+    let digits = data("digits.csv");
+    succeed(
+        &folder,
+        &["train", &digits, "--threads", "1000000", "--epochs", "200", "--batch-size", "full", "--lr", "0.01"],
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! On how many threads a run computes gradients: those that read the rows are not needed for that as well, unless a batch
-//! takes long, and none is started for a run that is over sooner.
+//! On how many threads a run computes losses and gradients: those that read the rows are not needed for that as well, unless
+//! a batch takes long, and none is started for a run that would be over before.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -31,7 +31,7 @@ impl RowSource<f64> for Busy<'_> {
     }
 }
 
-/// A loss that notes on which threads it is asked for gradients.
+/// A loss that notes on which threads it is computed.
 #[derive(Debug, Default)]
 struct Watched(Mutex<HashSet<ThreadId>>);
 
@@ -70,8 +70,10 @@ fn threads_used(rows: usize, batch: usize, busy: usize) -> usize {
 
 #[test]
 fn small_batches_are_left_to_the_threads_that_do_not_read() {
-    assert_eq!(threads_used(2_000, 100, 1), 1);
-    assert_eq!(threads_used(2_000, 100, 5), 1);
+    // The losses at the end, of more than one part of the rows, are shared.
+    assert_eq!(threads_used(12_000, 40, 0), 2);
+    assert_eq!(threads_used(12_000, 40, 1), 1);
+    assert_eq!(threads_used(12_000, 40, 5), 1);
 }
 
 #[test]
@@ -80,8 +82,8 @@ fn batches_that_take_long_are_shared_among_all_threads() {
     assert_eq!(threads_used(11_000, 11_000, 0), 2);
 }
 
-/// To start a thread takes longer than half of this run.
+/// A batch that would be shared, were threads there.
 #[test]
 fn short_runs_are_left_to_one_thread() {
-    assert_eq!(threads_used(2_000, 1_000, 0), 1);
+    assert_eq!(threads_used(4_000, 4_000, 0), 1);
 }

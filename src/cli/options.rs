@@ -204,7 +204,7 @@ pub struct LoopOptions {
     /// What to do when a loss or gradient is infinite or NaN
     #[arg(long, value_enum, default_value_t = NonFiniteChoice::Stop)]
     pub non_finite: NonFiniteChoice,
-    /// Threads; they change no bit of the result. With --stream one of them reads ahead [default: all]
+    /// Threads, at most; they change no bit of the result. With --stream one of them reads ahead [default: all]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
 }

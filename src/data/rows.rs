@@ -51,7 +51,8 @@ pub trait RowSource<T: Scalar> {
     }
 
     /// All rows, where they are in memory together: the data set that [`visit`](RowSource::visit) hands over each time, in
-    /// every pass. Training on few rows then need not visit them. Default: they are not.
+    /// every pass, as it is before the first. It is checked once, before a run begins, and training on few rows need not
+    /// visit them. Default: they are not.
     fn in_memory(&self) -> Option<&Dataset<T>> {
         None
     }

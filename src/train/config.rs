@@ -84,7 +84,7 @@ pub struct TrainConfig {
     pub non_finite: NonFinite,
     /// Whether the run is watched for what deserves a warning; it is there to measure what watching costs. Default: yes.
     pub watch: bool,
-    /// Threads, at most; 0: all. They change no bit of the result, and are not started for a run that is over sooner. Those
+    /// Threads, at most; 0: all. They change no bit of the result, and are not started for a run that would be over before they are. Those
     /// that [reading the rows keeps busy](crate::data::RowSource::busy_threads) are among them, unless a batch takes long.
     /// Default: 0.
     pub threads: usize,
@@ -124,6 +124,11 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// Rows of an effective batch, of a data set of `rows`.
+    pub(super) fn effective_batch(&self, rows: usize) -> usize {
+        self.batch_size.of(rows).saturating_mul(self.accumulate).min(rows)
+    }
+
     /// Refuses settings out of range.
     pub(super) fn check(&self) -> Result<()> {
         let counts = [

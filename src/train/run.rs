@@ -15,14 +15,13 @@ use super::problem::{Problem, Samples};
 use super::report::Report;
 use super::stopping::{Stopping, snapshot};
 use super::sums::{Accumulator, StepAhead};
-use super::threads::Workload;
 use super::trainer::check_block;
 use super::watch::{WarningCounts, Watch};
 use crate::data::{Dataset, Order, Pass, RowSource};
 use crate::error::{Error, Result};
 use crate::kernels::RowIndex;
 use crate::loss::{Loss, LossSum};
-use crate::model::{Model, parameter_count};
+use crate::model::Model;
 use crate::optim::{Clip, Optimizer, count_or_step, grad_norm};
 use crate::parameter::Parameter;
 use crate::scalar::Scalar;
@@ -110,7 +109,7 @@ where
     L: Loss<T> + ?Sized,
     O: Optimizer<T> + ?Sized,
 {
-    /// A run on these rows, without validation or interrupt.
+    /// A run on these rows, on as many threads as `config` says, without validation or interrupt.
     pub(super) fn new(
         config: TrainConfig,
         source: &dyn RowSource<T>,
@@ -121,10 +120,8 @@ where
         optimizer: &'a mut O,
     ) -> Result<Self> {
         let rows = source.rows();
-        let batch = config.batch_size.of(rows).saturating_mul(config.accumulate).min(rows);
-        let parameters = parameter_count(model.parameters());
-        let workload = Workload { parameters, rows, batch, epochs: config.epochs, busy: source.busy_threads() };
-        let accumulator = Accumulator::new(model, workload.threads(config.threads), batch)?;
+        let batch = config.effective_batch(rows);
+        let accumulator = Accumulator::new(model, config.threads, batch)?;
         Ok(Run {
             base_lr: optimizer.lr(),
             initial: snapshot(model.parameters()),

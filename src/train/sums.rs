@@ -310,9 +310,8 @@ where
     M: Model<T> + ?Sized,
     L: Loss<T> + ?Sized,
 {
-    let parameters = parameter_count(model.parameters());
-    let workload = Workload { parameters, rows: data.rows(), batch: 0, epochs: 1, busy: 0 };
-    let mut accumulator = Accumulator::new(model, workload.threads(0), 0).expect("threads can be started");
+    let threads = Workload::losses(parameter_count(model.parameters()), data.rows()).threads(0);
+    let mut accumulator = Accumulator::new(model, threads, 0).expect("threads can be started");
     let problem = Problem { model, loss, samples: &Samples::of(data) };
     let sum = accumulator.loss_sum(&problem, RowIndex::range(0, data.rows()));
     sum.loss / sum.weight

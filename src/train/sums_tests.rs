@@ -164,6 +164,20 @@ fn the_mean_loss_is_that_of_the_sums() {
 }
 
 #[test]
+fn losses_have_the_same_bits_on_any_threads() {
+    let _level = at_one_level();
+    let data = data(3 * LOSS_ROWS + 100, 5);
+    let model = model(&data);
+    let problem = Problem { model: &model, loss: &CrossEntropy::new(), samples: &Samples::of(&data) };
+    let losses = |threads| {
+        let mut accumulator = Accumulator::new(&model, threads, 0).unwrap();
+        accumulator.loss_sum(&problem, RowIndex::range(0, data.rows()))
+    };
+    assert!(losses(1).loss > 0.0);
+    assert!([2, 3, 9].into_iter().all(|threads| losses(threads) == losses(1)));
+}
+
+#[test]
 fn one_row_is_a_batch_too() {
     let data = Dataset::with_values(ndarray::array![[3.0]], ndarray::array![[5.0]]).unwrap();
     let model = Linear::new(1, 1);

@@ -27,15 +27,24 @@ pub(crate) struct Workload {
     pub batch: usize,
     /// The most epochs.
     pub epochs: usize,
+    /// Rows whose losses are computed after each epoch. At the end they are those of all rows.
+    pub measured: usize,
     /// The threads that reading the rows keeps busy.
     pub busy: usize,
 }
 
 impl Workload {
-    /// Of as many threads as are `asked` for, 0 for all, those that pay. While others read the rows, batches are left to
-    /// those that do not, unless they take long: a batch of microseconds is done before a helper has got its processor back.
+    /// The losses of so many rows, and nothing else.
+    pub fn losses(parameters: usize, rows: usize) -> Self {
+        Workload { parameters, rows, batch: 0, epochs: 0, measured: 0, busy: 0 }
+    }
+
+    /// Of as many threads as are `asked` for, 0 for all, those that pay: the more the longer the run. While others read the
+    /// rows, batches are left to those that do not, unless they take long: a batch of microseconds is done before a helper
+    /// has got its processor back.
     pub fn threads(&self, asked: usize) -> usize {
-        if self.shared_work() < WORTH_STARTING {
+        let worth_starting = 1 + self.shared_work() / WORTH_STARTING;
+        if worth_starting == 1 {
             return 1;
         }
         let given = match asked {
@@ -44,21 +53,21 @@ impl Workload {
         };
         let large = self.batch.saturating_mul(self.parameters) >= LARGE_WORK;
         let free = if large { given } else { given.saturating_sub(self.busy).max(1) };
-        // More than the shards of a batch have nothing to do.
-        free.min(MOST_SHARDS)
+        // More than there are shards have nothing to do.
+        free.min(worth_starting).min(MOST_SHARDS)
     }
 
     /// What threads may share of it, in multiplications.
     fn shared_work(&self) -> usize {
-        let pass = self.rows.saturating_mul(self.parameters.saturating_add(ROW_WORK));
         let batches_are_shared = Shards::new(self.batch, self.parameters).count > 1
             && self.batch.saturating_mul(self.parameters) >= PARALLEL_WORK;
-        match batches_are_shared {
-            true => pass.saturating_mul(self.epochs),
-            // At the end the losses of all rows.
-            false if self.rows > LOSS_ROWS => pass,
-            false => 0,
-        }
+        let trained_on = if batches_are_shared { self.rows.saturating_mul(self.epochs) } else { 0 };
+        let losses_of = |rows: usize| if rows > LOSS_ROWS { rows } else { 0 };
+        let rows = losses_of(self.measured)
+            .saturating_mul(self.epochs)
+            .saturating_add(losses_of(self.rows))
+            .saturating_add(trained_on);
+        rows.saturating_mul(self.parameters.saturating_add(ROW_WORK))
     }
 }
 
@@ -67,7 +76,7 @@ mod tests {
     use super::*;
 
     /// An epoch of a model of one output, long enough for threads.
-    const LONG: Workload = Workload { parameters: 100, rows: 50_000, batch: 256, epochs: 1, busy: 0 };
+    const LONG: Workload = Workload { parameters: 100, rows: 100_000, batch: 256, epochs: 1, measured: 0, busy: 0 };
 
     #[test]
     fn threads_are_left_to_those_who_read_the_rows_unless_a_batch_takes_long() {
@@ -77,29 +86,34 @@ mod tests {
         assert_eq!(busy(2, 256).threads(1), 1);
         assert_eq!(busy(1, 40_000).threads(3), 3);
         assert!(busy(1, 256).threads(0) >= 1);
-        assert_eq!(LONG.threads(1_000_000), MOST_SHARDS);
     }
 
     #[test]
     fn threads_are_started_for_runs_that_last_longer_than_that_takes() {
-        let of = |rows, batch, epochs| Workload { rows, batch, epochs, ..LONG }.threads(2);
-        for (rows, batch, epochs, threads) in [
-            (50_000, 256, 1, 2),
-            (1_000, 256, 1, 1),
-            (1_000, 256, 100, 2),
-            (1_000, 1_000, 100, 2),
-            // Batches of one thread: what is left is the losses at the end.
-            (1_000, 32, 1_000_000, 1),
-            (4_000, 32, 1_000_000, 1),
-            (29_000, 32, 1_000_000, 1),
-            (31_000, 32, 1, 2),
-            (31_000, 0, 1, 2),
-            (usize::MAX, usize::MAX, usize::MAX, 2),
+        for (rows, batch, epochs, measured, threads) in [
+            (14_000, 256, 1, 0, 1),
+            (14_000, 256, 1, 14_000, 2),
+            (30_000, 256, 1, 0, 3),
+            (1_000, 256, 1, 0, 1),
+            (1_000, 256, 30, 0, 2),
+            (1_000, 256, 1_000, 0, 8),
+            (1_000, 1_000, 30, 0, 2),
+            // Batches of one thread: what is left is losses, and the first of them those at the end.
+            (1_000, 32, 1_000_000, 0, 1),
+            (4_096, 32, 1_000_000, 4_096, 1),
+            (4_097, 32, 100, 4_097, 8),
+            (1_000, 32, 10, 100_000, 8),
+            (29_000, 32, 1_000_000, 0, 1),
+            (31_000, 32, 1, 0, 2),
+            (usize::MAX, usize::MAX, usize::MAX, usize::MAX, 8),
         ] {
-            assert_eq!(of(rows, batch, epochs), threads, "{rows} rows in batches of {batch}, {epochs} epochs");
+            let workload = Workload { rows, batch, epochs, measured, ..LONG };
+            assert_eq!(workload.threads(8), threads, "{workload:?}");
         }
-        // One shard, however long a row takes.
-        let digits = Workload { parameters: 650, rows: 1_797, batch: 64, epochs: 100, busy: 0 };
+        assert_eq!((Workload::losses(100, 29_000).threads(2), Workload::losses(100, 31_000).threads(2)), (1, 2));
+        assert_eq!(Workload { epochs: 1_000, ..LONG }.threads(1_000_000), MOST_SHARDS);
+        // A batch of one shard, however long a row takes.
+        let digits = Workload { parameters: 650, rows: 1_797, batch: 64, epochs: 100, measured: 0, busy: 0 };
         assert_eq!((digits.threads(2), Workload { batch: 128, ..digits }.threads(2)), (1, 2));
     }
 }

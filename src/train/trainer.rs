@@ -8,6 +8,7 @@ use super::config::TrainConfig;
 use super::event::{Observer, RunStart};
 use super::report::Report;
 use super::run::Run;
+use super::threads::Workload;
 use crate::data::{Dataset, InMemory, Pass, RowSource};
 use crate::error::{Error, Result};
 use crate::loss::Loss;
@@ -110,13 +111,15 @@ impl<'a, T: Scalar> Trainer<'a, T> {
         if let Some(validation) = &mut self.validation {
             check_first_block(validation.as_mut(), model, loss)?;
         }
+        let parameters = parameter_count(model.parameters());
+        self.config.threads = self.workload(parameters, source).threads(self.config.threads);
         let mut silent = ();
         let observer = self.observer.unwrap_or(&mut silent);
         let start = RunStart {
             rows: source.rows(),
             features: source.feature_names().to_vec(),
             loss: loss.name(),
-            parameters: parameter_count(model.parameters()),
+            parameters,
             epochs: self.config.epochs,
         };
         observer.start(&start)?;
@@ -124,6 +127,18 @@ impl<'a, T: Scalar> Trainer<'a, T> {
         run.validation = self.validation;
         run.interrupt = self.interrupt;
         run.complete(source)
+    }
+
+    /// What a run on these rows will do.
+    fn workload(&self, parameters: usize, source: &dyn RowSource<T>) -> Workload {
+        let (rows, epochs) = (source.rows(), self.config.epochs);
+        let measured = match &self.validation {
+            Some(validation) => validation.rows(),
+            None if self.config.patience.is_some() => rows,
+            None => 0,
+        };
+        let batch = self.config.effective_batch(rows);
+        Workload { parameters, rows, batch, epochs, measured, busy: source.busy_threads() }
     }
 }
 
