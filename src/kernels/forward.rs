@@ -55,9 +55,9 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
             let (mut inputs, mut ahead) = ([std::ptr::null(); GROUP], [0; GROUP]);
             rows.addresses(place, &mut inputs[..group]);
             rows.rows_ahead(place, rows.len(), &mut ahead[..group]);
-            let mut then = [inputs[0]; HALF];
+            let mut then = [inputs[0]; GROUP];
             let after = place + group;
-            rows.addresses(after, &mut then[..HALF.min(rows.len() - after)]);
+            rows.addresses(after, &mut then[..GROUP.min(rows.len() - after)]);
             // A group that is not full computes its last row more than once.
             let last = group - 1;
             let group_rows = GroupRows {
@@ -91,8 +91,8 @@ pub(super) struct GroupRows<T> {
     pub next: [*const T; FETCHED],
     /// For what.
     pub need: Need,
-    /// Where the first rows of the group after this one begin.
-    pub then: [*const T; HALF],
+    /// Where the rows of the group after this one begin.
+    pub then: [*const T; GROUP],
     pub width: usize,
 }
 
@@ -127,7 +127,7 @@ impl<T: Element> GroupRows<T> {
         outputs: usize,
         mut write: impl FnMut(usize, &[[T; GROUP]]),
     ) {
-        let GroupRows { inputs, next, .. } = self;
+        let GroupRows { inputs, next, then, .. } = self;
         let (width, need) = (self.width, self.need);
         // The outputs that have room for their sums in registers: the most that a pass below takes.
         let most = if V::REGISTERS >= 32 { 5 } else { 2 };
@@ -135,13 +135,15 @@ impl<T: Element> GroupRows<T> {
         while first < outputs {
             let left = outputs - first;
             let wide = left >= WIDE && is_wide_faster::<V>(width);
-            // In the first two passes over the columns one row each, in an only pass both: memory is asked evenly.
-            let fetch = match pass {
-                0 if left <= most => &next[..],
-                0 => &next[..1],
-                1 => &next[1..],
-                _ => &[],
+            // Memory is asked evenly: in the first two passes over the columns for one row each, in an only pass for both. So is
+            // the next cache for the rows of the group after this one, unless a block has room in the nearest.
+            let (fetch, near): (&[_], &[_]) = match pass {
+                0 if left <= most => (&next[..], &then[..]),
+                0 => (&next[..1], &then[..HALF]),
+                1 => (&next[1..], &then[HALF..]),
+                _ => (&[], &[]),
             };
+            let near = if matches!(need, Need::Soon) { near } else { &[] };
             pass += if wide { 2 } else { 1 };
             let weight = weight[first * width..].as_ptr();
             let mut write = |sums: &[[T; GROUP]]| {
@@ -153,15 +155,15 @@ impl<T: Element> GroupRows<T> {
                 match left {
                     WIDE.. if wide && first == 0 => {
                         let [a, b] = *next;
-                        write(&wide_tile::<V, 1>(inputs, &self.then, [[a], [b]], need, weight, width))
+                        write(&wide_tile::<V, 1>(inputs, then, [[a], [b]], need, weight, width))
                     }
-                    WIDE.. if wide => write(&wide_tile::<V, 0>(inputs, &self.then, [[]; 2], need, weight, width)),
-                    5.. if V::REGISTERS >= 32 => write(&tile::<V, 5>(inputs, fetch, need, weight, width)),
-                    1 => write(&tile::<V, 1>(inputs, fetch, need, weight, width)),
-                    2 => write(&tile::<V, 2>(inputs, fetch, need, weight, width)),
-                    4 if V::REGISTERS >= 32 => write(&tile::<V, 4>(inputs, fetch, need, weight, width)),
-                    _ if V::REGISTERS >= 32 => write(&tile::<V, 3>(inputs, fetch, need, weight, width)),
-                    _ => write(&tile::<V, 2>(inputs, fetch, need, weight, width)),
+                    WIDE.. if wide => write(&wide_tile::<V, 0>(inputs, then, [[]; 2], need, weight, width)),
+                    5.. if V::REGISTERS >= 32 => write(&tile::<V, 5>(inputs, fetch, near, need, weight, width)),
+                    1 => write(&tile::<V, 1>(inputs, fetch, near, need, weight, width)),
+                    2 => write(&tile::<V, 2>(inputs, fetch, near, need, weight, width)),
+                    4 if V::REGISTERS >= 32 => write(&tile::<V, 4>(inputs, fetch, near, need, weight, width)),
+                    _ if V::REGISTERS >= 32 => write(&tile::<V, 3>(inputs, fetch, near, need, weight, width)),
+                    _ => write(&tile::<V, 2>(inputs, fetch, near, need, weight, width)),
                 }
             };
         }
@@ -170,7 +172,8 @@ impl<T: Element> GroupRows<T> {
 
 /// The products of a group of rows with `OUTPUTS` rows of the weight. Each sum is added in the same order, whichever rows
 /// and outputs are its neighbours.
-/// Meanwhile the lines of the rows of `fetch`, which are not read, are asked for.
+/// Meanwhile the lines of two kinds of rows, which are not read, are asked for: from memory those of `fetch`, to the nearest
+/// cache those of `near`.
 ///
 /// # Safety
 /// Each input must have `width` numbers, and `weight` `OUTPUTS` times as many.
@@ -178,12 +181,13 @@ impl<T: Element> GroupRows<T> {
 pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
     inputs: &[*const V::Element; GROUP],
     fetch: &[*const V::Element],
+    near: &[*const V::Element],
     need: Need,
     weight: *const V::Element,
     width: usize,
 ) -> [[V::Element; GROUP]; OUTPUTS] {
     // SAFETY: the caller's promise.
-    let sums = unsafe { sums_of_products::<V, GROUP, OUTPUTS>(inputs, fetch, &[], need, weight, width) };
+    let sums = unsafe { sums_of_products::<V, GROUP, OUTPUTS>(inputs, fetch, near, need, weight, width) };
     let mut totals = [[V::Element::zero(); GROUP]; OUTPUTS];
     // Not `map`: a closure would be compiled for any processor.
     for (totals, sums) in totals.iter_mut().zip(sums) {
@@ -201,7 +205,7 @@ pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
 #[inline(always)]
 unsafe fn wide_tile<V: Lanes, const FETCH: usize>(
     inputs: &[*const V::Element; GROUP],
-    then: &[*const V::Element; HALF],
+    then: &[*const V::Element; GROUP],
     fetch: [[*const V::Element; FETCH]; 2],
     need: Need,
     weight: *const V::Element,
@@ -213,7 +217,7 @@ unsafe fn wide_tile<V: Lanes, const FETCH: usize>(
     for (half, (fetch, totals)) in fetch.iter().zip(&mut halves).enumerate() {
         let place = half * HALF;
         let rows = [inputs[place], inputs[place + 1]];
-        let near = if half == 0 { [inputs[HALF], inputs[HALF + 1]] } else { *then };
+        let near = if half == 0 { [inputs[HALF], inputs[HALF + 1]] } else { [then[0], then[1]] };
         // SAFETY: the caller's promise.
         let sums = unsafe { sums_of_products::<V, HALF, WIDE>(&rows, fetch, &near, need, weight, width) };
         for (totals, sums) in totals.chunks_exact_mut(2).zip(sums.chunks_exact(2)) {

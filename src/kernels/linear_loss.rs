@@ -110,7 +110,7 @@ impl<T: Element> LinearLoss<'_, T> {
             for first in block_rows.groups() {
                 let GroupRows { inputs, next, .. } = block_rows.group(first, width, need);
                 // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and `linear_loss` the weight's.
-                let [sums] = unsafe { tile::<V, 1>(&inputs, &next, need, self.weight.as_ptr(), width) };
+                let [sums] = unsafe { tile::<V, 1>(&inputs, &next, &[], need, self.weight.as_ptr(), width) };
                 for (output, sum) in outputs[first..].iter_mut().zip(sums) {
                     *output = sum + bias;
                 }
