@@ -1,5 +1,7 @@
 //! Where the rows of a block lie: they go forward, group by group, and back together.
 
+use std::ops::Range;
+
 use super::backward::Block;
 use super::element::Element;
 use super::forward::GroupRows;
@@ -76,16 +78,17 @@ impl<T: Element> BlockRows<T> {
 
     // What others are fetched for is handed over, not kept: the compiler then knows it in the loops that fetch.
 
-    /// The group of rows, so long, from a place in the block on. One that is not full has its last row more than once.
+    /// These columns of the group of rows from a place in the block on. One that is not full has its last row more than once.
     #[inline(always)]
-    pub fn group(&self, first: usize, width: usize, need: Need) -> GroupRows<T> {
+    pub fn group(&self, first: usize, columns: Range<usize>, need: Need) -> GroupRows<T> {
         let at = |r: usize| (first + r).min(self.count - 1);
+        let from = columns.start;
         GroupRows {
-            inputs: std::array::from_fn(|r| self.inputs[at(r)]),
-            next: std::array::from_fn(|r| self.next[at(r)]),
+            inputs: std::array::from_fn(|r| self.inputs[at(r)].wrapping_add(from)),
+            next: std::array::from_fn(|r| self.next[at(r)].wrapping_add(from)),
             need,
-            then: std::array::from_fn(|r| self.inputs[at(GROUP + r)]),
-            width,
+            then: std::array::from_fn(|r| self.inputs[at(GROUP + r)].wrapping_add(from)),
+            width: columns.len(),
         }
     }
 

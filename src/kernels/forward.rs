@@ -77,13 +77,27 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
                 }
             };
             // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and `linear_forward` the weight's.
-            unsafe { group_rows.products::<V>(self.weight, self.each, write) };
+            unsafe {
+                group_rows.products::<V>(
+                    WeightRows { first: self.weight.as_ptr(), step: rows.width() },
+                    self.each,
+                    write,
+                )
+            };
             place += group;
         }
     }
 }
 
-/// Rows that go forward together.
+/// Rows of a weight, or some columns of them.
+#[derive(Clone, Copy)]
+pub(super) struct WeightRows<T> {
+    /// Where the first row begins, and how many numbers after that the next does.
+    pub first: *const T,
+    pub step: usize,
+}
+
+/// Rows, or some columns of them, that go forward together.
 pub(super) struct GroupRows<T> {
     /// Where each begins.
     pub inputs: [*const T; GROUP],
@@ -115,15 +129,15 @@ fn is_wide_faster<V: Lanes>(width: usize) -> bool {
 }
 
 impl<T: Element> GroupRows<T> {
-    /// Hands on the rows' products with some rows of the weight, `[outputs, width]`, and the first of these, until there
-    /// are no more.
+    /// Hands on the rows' products with some rows of the weight, and the first of these, until there are no more than
+    /// `outputs`.
     ///
     /// # Safety
-    /// Each input must have `width` numbers, and the weight `outputs` times as many.
+    /// Each input and each of `outputs` rows of the weight must have `width` numbers.
     #[inline(always)]
     pub unsafe fn products<V: Lanes<Element = T>>(
         &self,
-        weight: &[T],
+        weight: WeightRows<T>,
         outputs: usize,
         mut write: impl FnMut(usize, &[[T; GROUP]]),
     ) {
@@ -145,7 +159,7 @@ impl<T: Element> GroupRows<T> {
             };
             let near = if matches!(need, Need::Soon) { near } else { &[] };
             pass += if wide { 2 } else { 1 };
-            let weight = weight[first * width..].as_ptr();
+            let weight = WeightRows { first: weight.first.wrapping_add(first * weight.step), ..weight };
             let mut write = |sums: &[[T; GROUP]]| {
                 write(first, sums);
                 sums.len()
@@ -176,14 +190,14 @@ impl<T: Element> GroupRows<T> {
 /// cache those of `near`.
 ///
 /// # Safety
-/// Each input must have `width` numbers, and `weight` `OUTPUTS` times as many.
+/// Each input and each of `OUTPUTS` rows of the weight must have `width` numbers.
 #[inline(always)]
 pub(super) unsafe fn tile<V: Lanes, const OUTPUTS: usize>(
     inputs: &[*const V::Element; GROUP],
     fetch: &[*const V::Element],
     near: &[*const V::Element],
     need: Need,
-    weight: *const V::Element,
+    weight: WeightRows<V::Element>,
     width: usize,
 ) -> [[V::Element; GROUP]; OUTPUTS] {
     // SAFETY: the caller's promise.
@@ -208,7 +222,7 @@ unsafe fn wide_tile<V: Lanes, const FETCH: usize>(
     then: &[*const V::Element; GROUP],
     fetch: [[*const V::Element; FETCH]; 2],
     need: Need,
-    weight: *const V::Element,
+    weight: WeightRows<V::Element>,
     width: usize,
 ) -> [[V::Element; GROUP]; WIDE] {
     const { assert!(HALF == 2 && WIDE.is_multiple_of(2)) };
@@ -243,7 +257,7 @@ unsafe fn sums_of_products<V: Lanes, const ROWS: usize, const OUTPUTS: usize>(
     fetch: &[*const V::Element],
     near: &[*const V::Element],
     need: Need,
-    weight: *const V::Element,
+    weight: WeightRows<V::Element>,
     width: usize,
 ) -> [[V; ROWS]; OUTPUTS] {
     let mut sums = [[V::splat(V::Element::zero()); ROWS]; OUTPUTS];
@@ -255,7 +269,7 @@ unsafe fn sums_of_products<V: Lanes, const ROWS: usize, const OUTPUTS: usize>(
             near.iter().for_each(|row| prefetch(row.wrapping_add(column), Need::Now));
         }
         // SAFETY: `column + LANES` is at most `width`.
-        unsafe { add_products(&mut sums, inputs, weight, width, column, V::LANES) };
+        unsafe { add_products(&mut sums, inputs, weight, column, V::LANES) };
         column += V::LANES;
     }
     if column < width && column.is_multiple_of(per_line::<V::Element>()) {
@@ -265,7 +279,7 @@ unsafe fn sums_of_products<V: Lanes, const ROWS: usize, const OUTPUTS: usize>(
     fetch.iter().for_each(|row| prefetch(row.wrapping_add(last_touched::<V>(width)), need));
     if column < width {
         // SAFETY: as many numbers are left of each row.
-        unsafe { add_products(&mut sums, inputs, weight, width, column, width - column) };
+        unsafe { add_products(&mut sums, inputs, weight, column, width - column) };
     }
     sums
 }
@@ -279,8 +293,7 @@ unsafe fn sums_of_products<V: Lanes, const ROWS: usize, const OUTPUTS: usize>(
 unsafe fn add_products<V: Lanes, const ROWS: usize, const OUTPUTS: usize>(
     sums: &mut [[V; ROWS]; OUTPUTS],
     inputs: &[*const V::Element; ROWS],
-    weight: *const V::Element,
-    width: usize,
+    weight: WeightRows<V::Element>,
     column: usize,
     count: usize,
 ) {
@@ -291,7 +304,7 @@ unsafe fn add_products<V: Lanes, const ROWS: usize, const OUTPUTS: usize>(
     }
     for (k, sums) in sums.iter_mut().enumerate() {
         // SAFETY: as above.
-        let w: V = unsafe { load(weight.add(k * width + column), count) };
+        let w: V = unsafe { load(weight.first.add(k * weight.step + column), count) };
         for (sum, x) in sums.iter_mut().zip(x) {
             *sum = x.mul_add(w, *sum);
         }

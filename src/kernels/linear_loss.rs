@@ -5,7 +5,7 @@ use super::backward::add_bias;
 use super::block_rows::{BlockRows, MOST_ROWS, NEAREST_BYTES, OutputGradient};
 use super::column_loss::ColumnLoss;
 use super::element::Element;
-use super::forward::{GroupRows, tile};
+use super::forward::{GroupRows, WeightRows, tile};
 use super::lanes::{GROUP, Lanes};
 use super::level::Kernel;
 use super::linear_squared_error::LinearSquaredError;
@@ -96,6 +96,7 @@ impl<T: Element> LinearLoss<'_, T> {
         let bias = self.bias.first().copied().unwrap_or(T::zero());
         let mut outputs = [T::zero(); MOST_ROWS];
         let mut gradient = [T::zero(); MOST_ROWS];
+        let weight = WeightRows { first: self.weight.as_ptr(), step: width };
         let mut block_rows = BlockRows::new();
         if rows.is_empty() {
             self.weight_gradient.fill(T::zero());
@@ -108,9 +109,9 @@ impl<T: Element> LinearLoss<'_, T> {
                 self.targets.prefetch(row);
             }
             for first in block_rows.groups() {
-                let GroupRows { inputs, next, .. } = block_rows.group(first, width, need);
+                let GroupRows { inputs, next, .. } = block_rows.group(first, 0..width, need);
                 // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and `linear_loss` the weight's.
-                let [sums] = unsafe { tile::<V, 1>(&inputs, &next, &[], need, self.weight.as_ptr(), width) };
+                let [sums] = unsafe { tile::<V, 1>(&inputs, &next, &[], need, weight, width) };
                 for (output, sum) in outputs[first..].iter_mut().zip(sums) {
                     *output = sum + bias;
                 }

@@ -92,6 +92,12 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
         self.room.terms[class * self.rows + place..][..GROUP].copy_from_slice(&logits);
     }
 
+    /// What [`set`](Piece::set) has taken.
+    #[inline(always)]
+    pub fn group(&self, class: usize, place: usize) -> [T; GROUP] {
+        std::array::from_fn(|row| self.room.terms[class * self.rows + place + row])
+    }
+
     /// Takes the logits of rows, `[rows, classes]`.
     #[inline(always)]
     pub fn read_rows(&mut self, logits: &[T]) {
