@@ -50,9 +50,11 @@ pub struct LinearSoftmax<'a, T> {
     room: &'a mut SoftmaxRoom<T>,
 }
 
-/// Bytes of a row beyond which a block of rows goes forward some columns after the others, and of as many columns: the weight's
-/// stay in the nearest cache while the rows come from the next.
+/// Bytes of a row beyond which a block of rows goes forward some columns after the others: the weight's stay in the nearest
+/// cache while the rows come from the next.
 const WHOLE_BYTES: usize = 3300;
+
+/// Bytes of those columns of a row, at most.
 const COLUMN_BYTES: usize = 1600;
 
 /// Columns of rows of this width that go forward together, at least one; whole cache lines where not all do.

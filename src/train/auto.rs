@@ -81,7 +81,7 @@ pub fn plan(curvature: &Curvature, rows: usize, parameters: usize, given: &Given
     } else {
         BatchSize::Rows(MINI_BATCH)
     });
-    let batch = batch_size.of(rows).saturating_mul(given.accumulate.max(1)).min(rows);
+    let batch = batch_size.effective(given.accumulate.max(1), rows);
     let full = batch == rows;
     let steepest = (curvature.of_batch(batch) + given.weight_decay).max(f64::MIN_POSITIVE);
     let condition = (given.weight_decay / steepest).max(LEAST_CONDITION).sqrt();

@@ -20,6 +20,11 @@ impl BatchSize {
             BatchSize::Full => rows,
         }
     }
+
+    /// The rows of `accumulate` such batches, of a data set of `rows`.
+    pub(super) fn effective(self, accumulate: usize, rows: usize) -> usize {
+        self.of(rows).saturating_mul(accumulate).min(rows)
+    }
 }
 
 impl std::fmt::Display for BatchSize {
@@ -84,9 +89,9 @@ pub struct TrainConfig {
     pub non_finite: NonFinite,
     /// Whether the run is watched for what deserves a warning; it is there to measure what watching costs. Default: yes.
     pub watch: bool,
-    /// Threads, at most; 0: all. They change no bit of the result, and are not started for a run that would be over before they are. Those
-    /// that [reading the rows keeps busy](crate::data::RowSource::busy_threads) are among them, unless a batch takes long.
-    /// Default: 0.
+    /// Threads, at most; 0: all. They change no bit of the result, and are not started for a run that would be over before
+    /// they are. Those that [reading the rows keeps busy](crate::data::RowSource::busy_threads) are among them, unless a
+    /// batch takes long. Default: 0.
     pub threads: usize,
     /// Epochs without a new lowest loss after which the run ends and the best parameters are put back: validation loss
     /// if there are validation rows, training loss otherwise. Default: none.
@@ -126,7 +131,7 @@ impl Default for TrainConfig {
 impl TrainConfig {
     /// Rows of an effective batch, of a data set of `rows`.
     pub(super) fn effective_batch(&self, rows: usize) -> usize {
-        self.batch_size.of(rows).saturating_mul(self.accumulate).min(rows)
+        self.batch_size.effective(self.accumulate, rows)
     }
 
     /// Refuses settings out of range.
