@@ -4,20 +4,17 @@
 #[path = "common/plain.rs"]
 mod plain;
 
-use std::sync::atomic::AtomicBool;
-
 use gradus::train::{BatchSize, NonFinite, TrainConfig, Trainer};
 use gradus::{
-    Clip, CrossEntropy, Dataset, Init, Linear, Loss, Model, Momentum, Mse, Optimizer, Parameter, Scalar, Schedule,
-    SgdConfig,
+    Clip, CrossEntropy, Dataset, Init, Linear, Model, Momentum, Mse, Optimizer, Parameter, Scalar, Schedule, SgdConfig,
 };
 use ndarray::{Array1, Array2};
-use plain::{Account, Teller, Told};
+use plain::{Account, Case};
 
 /// Features, and outputs, of a model whose weight is some blocks of squares and a rest. With so many, threads are called on
-/// for 128 rows however late they come.
-const FEATURES: usize = 790;
-const OUTPUTS: usize = 42;
+/// for 128 rows however late they come, and rows are too long to be cut in halves.
+const FEATURES: usize = 1030;
+const OUTPUTS: usize = 32;
 
 /// Rows of a batch that is two shards, of one that is several, and of one of so many that they are summed in two rounds.
 const TWO: usize = 128;
@@ -93,50 +90,19 @@ impl<T: Scalar> Model<T> for BetweenBiases<T> {
     }
 }
 
-/// A run of three epochs.
-struct Case<'a, T, M> {
-    data: &'a Dataset<T>,
-    loss: Box<dyn Loss<T>>,
-    model: M,
-    sgd: SgdConfig,
-    config: TrainConfig,
-    /// The step that the observer refuses to hear of, and that in which it interrupts the run; 0: none.
-    refused: u64,
-    interrupted: u64,
-}
-
-impl<'a, T: Scalar, M: Model<T> + Clone> Case<'a, T, M> {
-    fn new(data: &'a Dataset<T>, loss: impl Loss<T> + 'static, model: M, batch: usize) -> Self {
-        let config = TrainConfig { epochs: 3, batch_size: BatchSize::Rows(batch), ..Default::default() };
-        let (loss, sgd) = (Box::new(loss), SgdConfig::new(1e-3));
-        Case { data, loss, model, sgd, config, refused: 0, interrupted: 0 }
-    }
-
-    /// All that the run tells and leaves, and how many of its steps were shared whole.
-    fn run(&self, threads: usize, tells: bool) -> (Vec<String>, u64) {
-        let flag = AtomicBool::new(false);
-        let mut told = Told { refused: self.refused, interrupted: self.interrupted, ..Told::new(&flag) };
-        let (mut model, mut teller) = (self.model.clone(), Teller::new(self.sgd, tells));
-        let config = TrainConfig { threads, ..self.config.clone() };
-        let trainer = Trainer::new(config).unwrap().observer(&mut told).interrupt(&flag);
-        let report = trainer.fit(&mut model, &*self.loss, &mut teller, self.data);
-        (told.outcome(report, model.parameters(), &teller), teller.plain_steps)
-    }
-
-    /// All ways say the same, in so many words; and so many steps are shared whole.
-    fn shares(&self, steps: u64) -> Vec<String> {
-        let (expected, none) = self.run(1, true);
-        assert_eq!(none, 0, "one thread shares with nobody");
-        for (threads, tells) in [(2, false), (2, true), (3, true)] {
-            let (words, shared) = self.run(threads, tells);
-            for (word, expected) in words.iter().zip(&expected) {
-                assert_eq!(word, expected, "{threads} threads");
-            }
-            assert_eq!(words.len(), expected.len());
-            assert_eq!(shared, if tells { steps } else { 0 }, "{threads} threads");
+/// All ways say the same, in so many words; and so many steps are shared whole.
+fn shares<T: Scalar, M: Model<T> + Clone>(case: &Case<T, M>, steps: u64) -> Vec<String> {
+    let (expected, none) = case.run(1, true);
+    assert_eq!(none, 0, "one thread shares with nobody");
+    for (threads, tells) in [(2, false), (2, true), (3, true)] {
+        let (words, shared) = case.run(threads, tells);
+        for (word, expected) in words.iter().zip(&expected) {
+            assert_eq!(word, expected, "{threads} threads");
         }
-        expected
+        assert_eq!(words.len(), expected.len());
+        assert_eq!(shared, if tells { steps } else { 0 }, "{threads} threads");
     }
+    expected
 }
 
 fn every_model_and_loss<T: Scalar>() {
@@ -144,12 +110,12 @@ fn every_model_and_loss<T: Scalar>() {
     let weighted = classes.clone().weighted((0..ROWS).map(|i| T::from_f64((i % 3) as f64)).collect()).unwrap();
     // All steps but the first, in which the optimizer meets the parameters, and the last of each epoch.
     for data in [&classes, &weighted] {
-        Case::new(data, CrossEntropy::new(), linear(), TWO).shares(5);
-        Case::new(data, CrossEntropy::new(), Linear::without_bias(FEATURES, OUTPUTS), TWO).shares(5);
-        Case::new(data, CrossEntropy::new(), BetweenBiases::new(), TWO).shares(5);
+        shares(&Case::new(data, CrossEntropy::new(), linear(), TWO), 5);
+        shares(&Case::new(data, CrossEntropy::new(), Linear::without_bias(FEATURES, OUTPUTS), TWO), 5);
+        shares(&Case::new(data, CrossEntropy::new(), BetweenBiases::new(), TWO), 5);
     }
-    Case::new(&values, Mse, linear(), TWO).shares(5);
-    Case::new(&values, Mse, BetweenBiases::new(), TWO).shares(5);
+    shares(&Case::new(&values, Mse, linear(), TWO), 5);
+    shares(&Case::new(&values, Mse, BetweenBiases::new(), TWO), 5);
 }
 
 #[test]
@@ -161,12 +127,12 @@ fn shared_steps_are_the_same_to_the_bit() {
 #[test]
 fn the_gradients_of_several_shards_are_added_in_the_same_order() {
     let data = classes::<f32>(2 * SEVERAL);
-    Case::new(&data, CrossEntropy::new(), linear(), SEVERAL).shares(5);
-    Case::new(&data, CrossEntropy::new(), BetweenBiases::new(), SEVERAL).shares(5);
+    shares(&Case::new(&data, CrossEntropy::new(), linear(), SEVERAL), 5);
+    shares(&Case::new(&data, CrossEntropy::new(), BetweenBiases::new(), SEVERAL), 5);
     // More than are kept at a time.
     let data = classes::<f64>(2 * MANY);
-    Case::new(&data, CrossEntropy::new(), linear(), MANY).shares(5);
-    Case::new(&data, CrossEntropy::new(), BetweenBiases::new(), MANY).shares(5);
+    shares(&Case::new(&data, CrossEntropy::new(), linear(), MANY), 5);
+    shares(&Case::new(&data, CrossEntropy::new(), BetweenBiases::new(), MANY), 5);
 }
 
 #[test]
@@ -175,7 +141,7 @@ fn the_micro_batches_of_a_window_and_a_schedule_share_steps_too() {
     let mut case = Case::new(&data, CrossEntropy::new(), linear(), TWO / 2);
     case.config.accumulate = 2;
     case.config.schedule = Schedule::Exponential { gamma: 0.7 };
-    case.shares(5);
+    shares(&case, 5);
 }
 
 #[test]
@@ -194,7 +160,7 @@ fn of_a_step_that_is_not_plain_the_gradient_is_shared() {
         frozen,
     ];
     for case in cases {
-        case.shares(0);
+        shares(&case, 0);
     }
 }
 
@@ -205,7 +171,7 @@ fn rows_that_count_for_nothing_take_no_step() {
     let data = data.weighted(weights).unwrap();
     let mut case = Case::new(&data, CrossEntropy::new(), linear(), TWO);
     case.config.shuffle = false;
-    let words = case.shares(5);
+    let words = shares(&case, 5);
     assert!(words.contains(&"6 steps".to_owned()), "{words:?}");
 }
 
@@ -220,15 +186,15 @@ fn what_is_not_finite_is_left_out_or_refused_in_the_same_words() {
         let mut case = Case::new(&data, Mse, Linear::new(FEATURES, OUTPUTS), TWO);
         (case.config.shuffle, case.config.non_finite, case.sgd) = (false, policy, SgdConfig::new(1e-9));
         // The second batch of each epoch is left out; in the first epoch the run may end there.
-        let words = case.shares(if policy == NonFinite::Skip { 2 } else { 0 });
-        assert!(words.iter().any(|word| word.contains("row 133")), "{words:?}");
+        let words = shares(&case, if policy == NonFinite::Skip { 2 } else { 0 });
+        assert!(words.iter().any(|word| word.contains(&format!("row {}", TWO + 5))), "{words:?}");
     }
 }
 
 #[test]
 fn an_update_that_overflows_is_taken_back_in_the_same_words() {
     let data = classes::<f32>(ROWS);
-    for lr in [1e36, 1e39] {
+    for lr in [1e30, 1e39] {
         let mut case = Case::new(&data, CrossEntropy::new(), linear(), TWO);
         (case.config.non_finite, case.sgd) = (NonFinite::Skip, SgdConfig::new(1.0));
         // Small steps first, so that the optimizer has met the parameters.
@@ -247,9 +213,9 @@ fn an_observers_refusal_and_an_interrupt_end_it_at_the_same_step() {
     let data = classes::<f32>(ROWS);
     for (step, shared) in [(1, 0), (2, 1), (3, 1), (5, 3)] {
         let refused = Case { refused: step, ..Case::new(&data, CrossEntropy::new(), linear(), TWO) };
-        assert!(refused.shares(shared).iter().any(|word| word.contains("it is full")));
+        assert!(shares(&refused, shared).iter().any(|word| word.contains("it is full")));
         let interrupted = Case { interrupted: step, ..Case::new(&data, CrossEntropy::new(), linear(), TWO) };
-        assert!(interrupted.shares(shared).iter().any(|word| word.contains("Interrupted")));
+        assert!(shares(&interrupted, shared).iter().any(|word| word.contains("Interrupted")));
     }
 }
 

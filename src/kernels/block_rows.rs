@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::backward::Block;
 use super::element::Element;
-use super::forward::GroupRows;
-use super::lanes::GROUP;
-use super::rows::{Need, Rows};
+use super::forward::{GroupRows, WeightRows};
+use super::lanes::{GROUP, Lanes};
+use super::rows::{LINE, Need, Rows, per_line};
 
 /// The rows of a block, at most.
 pub(super) const MOST_ROWS: usize = 64;
@@ -45,8 +45,27 @@ impl<'a, T> OutputGradient<'a, T> {
     }
 }
 
+/// Bytes of a row beyond which a block of rows goes forward some columns after the others: the weight's stay in the nearest
+/// cache while the rows come from the next.
+const WHOLE_BYTES: usize = 3300;
+
+/// Bytes of those columns of a row, at most.
+const COLUMN_BYTES: usize = 1600;
+
+/// Columns of rows of this width that go forward together, at least one; whole cache lines where not all do.
+#[inline(always)]
+fn columns_together<T>(width: usize) -> usize {
+    if width * size_of::<T>() <= WHOLE_BYTES {
+        return width.max(1);
+    }
+    let lines = width.div_ceil(per_line::<T>());
+    lines.div_ceil((lines * LINE).div_ceil(COLUMN_BYTES)) * per_line::<T>()
+}
+
 /// The addresses of some rows, and of those that are fetched meanwhile.
 pub(super) struct BlockRows<T> {
+    /// The column from which on they are taken.
+    column: usize,
     inputs: [*const T; MOST_ROWS],
     next: [*const T; MOST_ROWS],
     /// The rows of `next`.
@@ -58,8 +77,14 @@ impl<T: Element> BlockRows<T> {
     /// None yet.
     #[inline(always)]
     pub fn new() -> Self {
+        BlockRows::from_column(0)
+    }
+
+    /// The same, of the columns from this one on.
+    #[inline(always)]
+    pub fn from_column(column: usize) -> Self {
         let nowhere = [std::ptr::null(); MOST_ROWS];
-        BlockRows { inputs: nowhere, next: nowhere, ahead: [0; MOST_ROWS], count: 0 }
+        BlockRows { column, inputs: nowhere, next: nowhere, ahead: [0; MOST_ROWS], count: 0 }
     }
 
     /// Finds `count` rows from a place on, and those `distance` rows after them, whose numbers are returned: what belongs to
@@ -71,7 +96,10 @@ impl<T: Element> BlockRows<T> {
         rows.addresses(place, &mut self.inputs[..count]);
         rows.rows_ahead(place, distance, ahead);
         for (next, &row) in self.next.iter_mut().zip(&*ahead) {
-            *next = rows.address(row);
+            *next = rows.address(row).wrapping_add(self.column);
+        }
+        for input in &mut self.inputs[..count] {
+            *input = input.wrapping_add(self.column);
         }
         ahead
     }
@@ -89,6 +117,32 @@ impl<T: Element> BlockRows<T> {
             need,
             then: std::array::from_fn(|r| self.inputs[at(GROUP + r)].wrapping_add(from)),
             width: columns.len(),
+        }
+    }
+
+    /// Hands on the products of the rows, so long, with those of `weight`, `[outputs, width]`, of some columns after the
+    /// others: for which outputs, from which row on, and whether they go with those of columns that came before.
+    ///
+    /// # Safety
+    /// Each row must have `width` numbers, and so must each of `outputs` rows of the weight.
+    #[inline(always)]
+    pub unsafe fn forward<V: Lanes<Element = T>>(
+        &self,
+        weight: &[T],
+        width: usize,
+        outputs: usize,
+        need: Need,
+        mut write: impl FnMut(Range<usize>, usize, bool, &[[T; GROUP]]),
+    ) {
+        let columns = columns_together::<T>(width);
+        for from in (0..width.max(1)).step_by(columns) {
+            let weight = WeightRows { first: weight.as_ptr().wrapping_add(from), step: width };
+            for first in self.groups() {
+                let group = self.group(first, from..(from + columns).min(width), need);
+                let write = |output: usize, sums: &[[T; GROUP]]| write(output..outputs, first, from > 0, sums);
+                // SAFETY: the caller's promise.
+                unsafe { group.products::<V>(weight, outputs, write) };
+            }
         }
     }
 
@@ -116,7 +170,6 @@ impl<T: Element> BlockRows<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::lanes::Lanes;
     use crate::kernels::level::{Kernel, run};
     use crate::kernels::test_levels::{numbers, on_every_level};
     use crate::kernels::{RowIndex, linear_backward_anew};
@@ -138,6 +191,21 @@ mod tests {
             // SAFETY: the test's rows and gradient are as long as they say.
             unsafe { block.add_all::<V>(self.sum) };
         }
+    }
+
+    #[test]
+    fn wide_rows_go_forward_in_parts_of_whole_lines_of_about_one_length() {
+        for width in [0, 1, 784, 825] {
+            assert_eq!(columns_together::<f32>(width), width.max(1), "all together");
+        }
+        for width in [826, 1000, 1200, 1217, 4000, 100_000] {
+            let columns = columns_together::<f32>(width);
+            assert!(columns.is_multiple_of(LINE / 4) && columns * 4 <= COLUMN_BYTES, "{width}: {columns}");
+            let parts = width.div_ceil(columns);
+            assert!(width > columns * (parts - 1) && columns * 4 > COLUMN_BYTES / 2, "{width}: {columns}");
+        }
+        assert_eq!(columns_together::<f64>(412), 412);
+        assert_eq!(columns_together::<f64>(413), 144);
     }
 
     #[test]

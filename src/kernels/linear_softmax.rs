@@ -1,15 +1,16 @@
 //! Softmax cross-entropy of a linear layer and its gradient, in one pass over the rows: a piece of them goes forward and back
 //! while it is in the cache, and its logits never are anything but a piece.
 
+use std::ops::Range;
+
 use super::block_rows::{BlockRows, NEAREST_BYTES};
 use super::element::Element;
-use super::forward::WeightRows;
 use super::lanes::{GROUP, Lanes};
 use super::level::Kernel;
 use super::loss_sum::LossSum;
 use super::row_labels::RowLabels;
-use super::rows::{LINE, Need, Rows, per_line};
-use super::softmax_piece::{FEWEST_ROWS, Piece, SoftmaxRoom};
+use super::rows::{Need, Rows};
+use super::softmax_piece::{FEWEST_ROWS, NEAR_BYTES, Piece, SoftmaxRoom};
 use super::vector::sum_lanes;
 
 /// The sum of the rows' losses, the softmax cross-entropy of the outputs `weight row + bias`, and of their weights. Writes the
@@ -50,26 +51,6 @@ pub struct LinearSoftmax<'a, T> {
     room: &'a mut SoftmaxRoom<T>,
 }
 
-/// Bytes of a row beyond which a block of rows goes forward some columns after the others: the weight's stay in the nearest
-/// cache while the rows come from the next.
-const WHOLE_BYTES: usize = 3300;
-
-/// Bytes of those columns of a row, at most.
-const COLUMN_BYTES: usize = 1600;
-
-/// Columns of rows of this width that go forward together, at least one; whole cache lines where not all do.
-#[inline(always)]
-fn columns_together<T>(width: usize) -> usize {
-    if width * size_of::<T>() <= WHOLE_BYTES {
-        return width.max(1);
-    }
-    let lines = width.div_ceil(per_line::<T>());
-    lines.div_ceil((lines * LINE).div_ceil(COLUMN_BYTES)) * per_line::<T>()
-}
-
-/// Bytes of rows that stay in the next cache until they go back.
-const NEAR_BYTES: usize = 256 * 1024;
-
 impl<T: Element> Kernel<T> for LinearSoftmax<'_, T> {
     type Output = Option<LossSum>;
 
@@ -94,7 +75,6 @@ impl<T: Element> LinearSoftmax<'_, T> {
         // Known to the compiler: the loops that fetch do not ask for each line.
         let need = if ONCE { Need::Once } else { Need::Soon };
         let ahead_rows = rows.distance_ahead(need).max(block.min(rows.len()));
-        let columns = columns_together::<T>(width);
         let mut block_rows = BlockRows::new();
         let mut piece = Piece::<V>::new(classes, most_rows, self.labels.loss, self.room);
         if rows.is_empty() {
@@ -107,21 +87,15 @@ impl<T: Element> LinearSoftmax<'_, T> {
             for &row in block_rows.find(rows, place, count, ahead_rows) {
                 self.labels.prefetch(row);
             }
-            for from in (0..width.max(1)).step_by(columns) {
-                let weight = WeightRows { first: self.weight.as_ptr().wrapping_add(from), step: width };
-                for first in block_rows.groups() {
-                    let group = block_rows.group(first, from..(from + columns).min(width), need);
-                    let write = |class: usize, sums: &[[T; GROUP]]| {
-                        for (class, sums) in (class..).zip(sums) {
-                            let bias = self.bias.get(class).copied().unwrap_or(T::zero());
-                            let before = if from == 0 { [bias; GROUP] } else { piece.group(class, first) };
-                            piece.set(class, first, std::array::from_fn(|row| before[row] + sums[row]));
-                        }
-                    };
-                    // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and `linear_softmax` the weight's.
-                    unsafe { group.products::<V>(weight, classes, write) };
+            let write = |classes: Range<usize>, first: usize, before: bool, sums: &[[T; GROUP]]| {
+                for (class, sums) in classes.zip(sums) {
+                    let bias = self.bias.get(class).copied().unwrap_or(T::zero());
+                    let before = if before { piece.group(class, first) } else { [bias; GROUP] };
+                    piece.set(class, first, std::array::from_fn(|row| before[row] + sums[row]));
                 }
-            }
+            };
+            // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and `linear_softmax` the weight's.
+            unsafe { block_rows.forward::<V>(self.weight, width, classes, need, write) };
             sum += piece.replace_with_gradient(self.labels, rows.index().part(place, place + count));
             for (class, bias) in self.bias_gradient.iter_mut().enumerate() {
                 *bias += sum_lanes::<V>(&piece.of_class(class)[..count]);
@@ -212,21 +186,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn wide_rows_go_forward_in_parts_of_whole_lines_of_about_one_length() {
-        for width in [0, 1, 784, 825] {
-            assert_eq!(columns_together::<f32>(width), width.max(1), "all together");
-        }
-        for width in [826, 1000, 1200, 1217, 4000, 100_000] {
-            let columns = columns_together::<f32>(width);
-            assert!(columns.is_multiple_of(LINE / 4) && columns * 4 <= COLUMN_BYTES, "{width}: {columns}");
-            let parts = width.div_ceil(columns);
-            assert!(width > columns * (parts - 1) && columns * 4 > COLUMN_BYTES / 2, "{width}: {columns}");
-        }
-        assert_eq!(columns_together::<f64>(412), 412);
-        assert_eq!(columns_together::<f64>(413), 144);
     }
 
     #[test]

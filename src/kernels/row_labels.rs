@@ -76,6 +76,12 @@ impl<'a, T: Element> RowLabels<'a, T> {
         prefetch_of_row(self.classes, self.weights, row);
     }
 
+    /// Whether a row counts.
+    pub(crate) fn counts(&self, row: usize) -> bool {
+        let (label, weight) = self.at(row);
+        weight > T::zero() && self.loss.class_weight::<T>(label) > T::zero()
+    }
+
     /// The class of a row, and the row's own weight.
     #[inline(always)]
     pub(super) fn at(&self, row: usize) -> (usize, T) {

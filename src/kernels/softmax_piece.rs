@@ -16,6 +16,9 @@ const ROOM: usize = 1024;
 /// The rows of a piece, at least: with fewer, what rows have in common is worked out too often. There are up to 64 classes.
 pub(super) const FEWEST_ROWS: usize = 16;
 
+/// Bytes of rows that stay in the next cache until they go back.
+pub(super) const NEAR_BYTES: usize = 256 * 1024;
+
 /// Room for a piece of rows, which means nothing between two of them: to clear it takes as long as some rows do.
 // Aligned as a cache line is, and so are all its arrays, of which each is some lines long.
 #[derive(Debug)]
@@ -96,6 +99,18 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
     #[inline(always)]
     pub fn group(&self, class: usize, place: usize) -> [T; GROUP] {
         std::array::from_fn(|row| self.room.terms[class * self.rows + place + row])
+    }
+
+    /// Takes the logits of `count` rows as sums of two halves, each `[classes, rows]`, and the biases, if there are any.
+    #[inline(always)]
+    pub fn set_sums(&mut self, [a, b]: [&[T]; 2], bias: &[T], count: usize) {
+        for class in 0..self.classes {
+            let bias = V::splat(bias.get(class).copied().unwrap_or(T::zero()));
+            for first in (0..count).step_by(V::LANES) {
+                let at = class * self.rows + first;
+                self.set_register(class, first, load::<V>(a, at).add(load(b, at)).add(bias));
+            }
+        }
     }
 
     /// Takes the logits of rows, `[rows, classes]`.

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::apart::Apart;
 use super::call::{Call, Piece, Work};
-use super::processor::{NOWHERE, leave, processor};
+use super::processor::{NOWHERE, leave};
 use super::race::Race;
 use super::trust::Trust;
 
@@ -92,6 +92,11 @@ impl Team {
         Ok(team)
     }
 
+    /// The caller alone.
+    pub fn alone() -> Self {
+        Team::new(1).expect("no thread to start")
+    }
+
     /// The threads, the caller's among them.
     pub fn threads(&self) -> usize {
         self.helpers.len() + 1
@@ -114,6 +119,11 @@ impl Team {
             self.race.interrupt();
             false
         }
+    }
+
+    /// Takes note that helpers have come in time so often within a piece.
+    pub(crate) fn note_in_time(&mut self, times: usize) {
+        self.trust.note_in_time(times);
     }
 
     /// Hands each of `states`, one for each thread, and a share of neighbouring `pieces` to a thread of its own: `work`
@@ -302,30 +312,6 @@ impl Shared {
         }
     }
 
-    /// Waits for threads to have come so far with a piece. The caller notes whether that took longer than a helper on a
-    /// processor of its own would.
-    fn wait_for(&self, threads: &[Apart<AtomicU64>], piece: u64, is_caller: bool) {
-        let mut looks = 0;
-        for thread in threads {
-            while thread.load(Ordering::Acquire) != piece {
-                if looks == LOOKS_TO_WAKE && is_caller {
-                    fence(Ordering::SeqCst);
-                    self.wake(Piece::unpack(self.call.piece.load(Ordering::Relaxed)).called);
-                }
-                // Before the first turn is given to others: the helper may take it, here, and be done by the end of it.
-                if looks + 1 == SPINS && is_caller {
-                    self.crowded.store(processor(), Ordering::Relaxed);
-                }
-                pause(&mut looks);
-            }
-        }
-        if looks >= SPINS && is_caller {
-            // The helper that was late has seen it by the next piece, or was late for another reason.
-            self.crowded.store(NOWHERE, Ordering::Relaxed);
-            self.late.store(true, Ordering::Relaxed);
-        }
-    }
-
     /// A helper's life.
     fn help(&self, helper: usize) {
         let mut seen = 0;
@@ -384,6 +370,10 @@ impl Drop for Team {
         }
     }
 }
+
+#[path = "team_waiting.rs"]
+mod waiting;
+pub(super) use waiting::Waiter;
 
 #[cfg(test)]
 #[path = "team_tests.rs"]

@@ -30,9 +30,13 @@ impl Trust {
             self.alone = self.next_alone;
             self.next_alone = (self.next_alone * 2).min(MOST_ALONE);
         } else if !late {
-            // Trust comes back slowly.
-            self.next_alone = FEWEST_ALONE.max(self.next_alone - 1);
+            self.note_in_time(1);
         }
+    }
+
+    /// Takes note that helpers have come in time so often: trust comes back slowly.
+    pub fn note_in_time(&mut self, times: usize) {
+        self.next_alone = FEWEST_ALONE.max(self.next_alone.saturating_sub(times));
     }
 }
 
@@ -57,6 +61,11 @@ mod tests {
         for _ in 0..8 * FEWEST_ALONE {
             trust.learn(false, false);
         }
+        assert_eq!(trust.next_alone, FEWEST_ALONE);
+        trust.learn(true, false);
+        trust.note_in_time(1);
+        assert_eq!(trust.next_alone, 2 * FEWEST_ALONE - 1);
+        trust.note_in_time(1000);
         assert_eq!(trust.next_alone, FEWEST_ALONE);
         for _ in 0..40 {
             trust.learn(true, false);

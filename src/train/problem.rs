@@ -1,7 +1,7 @@
 //! Rows taken forward to their losses and back to sums, by one thread.
 
 use crate::data::Dataset;
-use crate::kernels::{self, Aligned, ColumnDescent, OutputLoss, RowIndex, RowTargets, Rows, SoftmaxRoom};
+use crate::kernels::{self, Aligned, Batches, ColumnDescent, OutputLoss, RowIndex, RowTargets, Rows, SoftmaxRoom};
 use crate::loss::{Loss, LossSum, Targets};
 use crate::model::Model;
 use crate::scalar::Scalar;
@@ -40,6 +40,24 @@ impl<'a, T: Scalar> Samples<'a, T> {
         let all = RowIndex::range(0, rows);
         let (loss, targets) = (loss.output_loss()?, self.targets.single_values()?);
         Some(OneOutput { rows: self.rows(all, RowIndex::NONE), targets, loss, weight: targets.total_weight(all) })
+    }
+
+    /// Batches of rows up to one in which no row counts, where the kernels know the loss as that of a softmax. None, if
+    /// there is no such batch.
+    pub fn batches<'b, L: Loss<T> + ?Sized>(
+        &'b self,
+        loss: &'b L,
+        classes: usize,
+        rows: RowIndex<'b>,
+        each: usize,
+    ) -> Option<Batches<'b, T>> {
+        let labels = self.targets.labels(loss.softmax_loss()?)?;
+        let batch = |number: usize| rows.part(number * each, (number + 1) * each);
+        let counts = |number: &usize| batch(*number).iter().any(|row| labels.counts(row));
+        let counting = (0..rows.len().div_ceil(each)).take_while(counts).count();
+        let rows = rows.part(0, counting * each);
+        let (matrix, width) = (self.features, self.width);
+        (counting > 0).then_some(Batches { matrix, width, classes, rows, each, labels })
     }
 }
 

@@ -19,7 +19,7 @@ use super::trainer::check_block;
 use super::watch::{WarningCounts, Watch};
 use crate::data::{Dataset, Order, Pass, RowSource};
 use crate::error::{Error, Result};
-use crate::kernels::RowIndex;
+use crate::kernels::{RowIndex, SoftmaxDescent};
 use crate::loss::{Loss, LossSum};
 use crate::model::Model;
 use crate::optim::{Clip, Optimizer, count_or_step, grad_norm};
@@ -34,6 +34,9 @@ mod descent;
 mod end;
 #[path = "run_non_finite.rs"]
 mod non_finite;
+#[path = "run_softmax.rs"]
+mod softmax;
+pub(super) use softmax::descends_by_columns;
 #[path = "run_warnings.rs"]
 mod warnings;
 
@@ -74,6 +77,8 @@ pub(super) struct Run<'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
     epoch: usize,
     skipped_steps: u64,
     accumulator: Accumulator<T>,
+    /// For batches that are faster by columns.
+    softmax_descent: Option<SoftmaxDescent<T>>,
     model: &'a mut M,
     loss: &'a L,
     optimizer: &'a mut O,
@@ -122,6 +127,8 @@ where
         let rows = source.rows();
         let batch = config.effective_batch(rows);
         let accumulator = Accumulator::new(model, config.threads, batch)?;
+        let softmax_descent = descends_by_columns(model, loss, batch, rows)
+            .then(|| SoftmaxDescent::new(batch, model.inputs(), model.outputs()));
         Ok(Run {
             base_lr: optimizer.lr(),
             initial: snapshot(model.parameters()),
@@ -147,6 +154,7 @@ where
             epoch: 0,
             skipped_steps: 0,
             accumulator,
+            softmax_descent,
             model,
             loss,
             optimizer,
@@ -272,6 +280,13 @@ where
                     if self.is_interrupted() {
                         interrupted = true;
                         return Ok(ControlFlow::Break(()));
+                    }
+                    let left = rows.part(place, rows.len());
+                    let softmax::Descended { rows: done, refused } =
+                        self.descend_on_batches(samples, left, visited, &mut epoch)?;
+                    (place, visited) = (place + done, visited + done);
+                    if !refused {
+                        continue;
                     }
                     self.accumulator.begin();
                 }

@@ -3,7 +3,7 @@
 
 use super::sums::Sums;
 use crate::error::Result;
-use crate::kernels::{self, Aligned, MeanStep, PlainStep, SQUARES};
+use crate::kernels::{self, Aligned, MeanStep, PlainStep, SQUARES, Summands};
 use crate::model::parameter_count;
 use crate::optim::{squared_grad_norm_by, step_plainly};
 use crate::parameter::Parameter;
@@ -169,8 +169,12 @@ impl<T: Scalar> Making<'_, T> {
                 put_sum(gradient, self.before, others, own.start);
             }
             let step = self.plain_lr.map(|lr| PlainStep { values, lr, next });
-            let other = other.map(|other| &other.gradient[own.clone()]);
-            MeanStep { first: other, last: &last.gradient[own], divisor: weight, gradient, squares, step }.make();
+            let last = &last.gradient[own.clone()];
+            let sum = match other {
+                Some(other) => Summands::Two(&other.gradient[own], last),
+                None => Summands::GradientAnd(last),
+            };
+            MeanStep { sum, divisor: weight, gradient, squares, step }.make();
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::problem::{OneOutput, Problem, Samples, Scratch};
-use super::shards::{MOST_SHARDS, PARALLEL_WORK, Shards};
+use super::shards::{MOST_SHARDS, PARALLEL_WORK, SURE_WORK, Shards};
 use super::shared_step::{SharedStep, put_sum};
 use super::threads::{LARGE_WORK, LOSS_ROWS, Workload};
 use crate::data::Dataset;
@@ -19,10 +19,6 @@ use crate::model::{Model, parameter_count, replace_gradients, replace_gradients_
 use crate::optim::squared_grad_norm;
 use crate::parameter::Parameter;
 use crate::scalar::Scalar;
-
-/// The multiplications from which threads that come in time are faster than one: even where they took four times as long as
-/// elsewhere to tell each other something, 25,000 in rows of 100 numbers took less time on two than on one.
-const SURE_WORK: usize = 100_000;
 
 /// Bytes for the sums of the shards of a round.
 const ROUND_BYTES: usize = 4 << 20;
@@ -156,7 +152,7 @@ impl<T: Scalar> Accumulator<T> {
         while added < cut.count {
             let count = self.shards.len().min(cut.count - added);
             let threads = self.team.threads().min(count);
-            let threads = if self.calls_for(threads, work) { threads } else { 1 };
+            let threads = if calls_for(&mut self.team, threads, work) { threads } else { 1 };
             let problem = *problem;
             let shards = &mut self.shards[..count];
             let sum_shards = move |scratch: &mut Apart<Scratch<T>>, first: usize, shards: &mut [Sums<T>]| {
@@ -219,15 +215,18 @@ impl<T: Scalar> Accumulator<T> {
         }
     }
 
-    /// Whether so many multiplications are worth calling so many threads.
-    fn calls_for(&mut self, threads: usize, work: usize) -> bool {
-        threads > 1
-            && match work {
-                LARGE_WORK.. => true,
-                SURE_WORK.. => self.team.is_worth_calling(),
-                PARALLEL_WORK.. => self.team.is_worth_calling_for_little(),
-                _ => false,
-            }
+    /// Elements of all parameters.
+    pub(super) fn elements(&self) -> usize {
+        self.total.gradient.len()
+    }
+
+    /// Hands out the team, until it is [taken back](Accumulator::take_back).
+    pub(super) fn lend_team(&mut self) -> Team {
+        std::mem::replace(&mut self.team, Team::alone())
+    }
+
+    pub(super) fn take_back(&mut self, team: Team) {
+        self.team = team;
     }
 
     /// What the effective batch adds up to.
@@ -298,6 +297,17 @@ impl<T: Scalar> Accumulator<T> {
         });
         chunks.into_iter().fold(LossSum::default(), |sum, chunk| sum + chunk)
     }
+}
+
+/// Whether so many multiplications are worth calling so many threads.
+pub(super) fn calls_for(team: &mut Team, threads: usize, work: usize) -> bool {
+    threads > 1
+        && match work {
+            LARGE_WORK.. => true,
+            SURE_WORK.. => team.is_worth_calling(),
+            PARALLEL_WORK.. => team.is_worth_calling_for_little(),
+            _ => false,
+        }
 }
 
 /// The mean loss of all rows, with nothing but the forward pass; the same bits on any number of threads.

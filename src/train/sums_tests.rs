@@ -282,9 +282,9 @@ fn a_model_of_ones_own_goes_its_own_way() {
 fn threads_are_called_for_what_is_large_enough() {
     let mut accumulator = Accumulator::new(&model(&data(400, 40)), 2, 400).unwrap();
     for work in [PARALLEL_WORK, SURE_WORK, LARGE_WORK] {
-        assert!(accumulator.calls_for(2, work) && !accumulator.calls_for(1, work), "{work}");
+        assert!(calls_for(&mut accumulator.team, 2, work) && !calls_for(&mut accumulator.team, 1, work), "{work}");
     }
-    assert!(!accumulator.calls_for(2, PARALLEL_WORK - 1));
+    assert!(!calls_for(&mut accumulator.team, 2, PARALLEL_WORK - 1));
 }
 
 /// Long enough that the caller does some of them alone, to find out whether threads pay.

@@ -25,6 +25,8 @@ pub(crate) struct Workload {
     pub rows: usize,
     /// Rows of an effective batch; 0 if there is none, and losses are all that is asked for.
     pub batch: usize,
+    /// Whether threads share a batch by its columns, however few rows it has.
+    pub by_columns: bool,
     /// The most epochs.
     pub epochs: usize,
     /// Rows whose losses are computed after each epoch. At the end they are those of all rows.
@@ -36,7 +38,7 @@ pub(crate) struct Workload {
 impl Workload {
     /// The losses of so many rows, and nothing else.
     pub fn losses(parameters: usize, rows: usize) -> Self {
-        Workload { parameters, rows, batch: 0, epochs: 0, measured: 0, busy: 0 }
+        Workload { parameters, rows, batch: 0, by_columns: false, epochs: 0, measured: 0, busy: 0 }
     }
 
     /// Of as many threads as are `asked` for, 0 for all, those that pay: the more the longer the run. While others read the
@@ -53,21 +55,25 @@ impl Workload {
         };
         let large = self.batch.saturating_mul(self.parameters) >= LARGE_WORK;
         let free = if large { given } else { given.saturating_sub(self.busy).max(1) };
-        // More than there are shards have nothing to do.
-        free.min(worth_starting).min(MOST_SHARDS)
+        // More than there are shards, or halves, have nothing to do.
+        let most = if self.by_columns && self.shared_losses() == 0 { 2 } else { MOST_SHARDS };
+        free.min(worth_starting).min(most)
     }
 
     /// What threads may share of it, in multiplications.
     fn shared_work(&self) -> usize {
-        let batches_are_shared = Shards::new(self.batch, self.parameters).count > 1
-            && self.batch.saturating_mul(self.parameters) >= PARALLEL_WORK;
+        let batches_are_shared = self.by_columns
+            || Shards::new(self.batch, self.parameters).count > 1
+                && self.batch.saturating_mul(self.parameters) >= PARALLEL_WORK;
         let trained_on = if batches_are_shared { self.rows.saturating_mul(self.epochs) } else { 0 };
-        let losses_of = |rows: usize| if rows > LOSS_ROWS { rows } else { 0 };
-        let rows = losses_of(self.measured)
-            .saturating_mul(self.epochs)
-            .saturating_add(losses_of(self.rows))
-            .saturating_add(trained_on);
+        let rows = self.shared_losses().saturating_add(trained_on);
         rows.saturating_mul(self.parameters.saturating_add(ROW_WORK))
+    }
+
+    /// Rows whose losses threads may share.
+    fn shared_losses(&self) -> usize {
+        let losses_of = |rows: usize| if rows > LOSS_ROWS { rows } else { 0 };
+        losses_of(self.measured).saturating_mul(self.epochs).saturating_add(losses_of(self.rows))
     }
 }
 
@@ -76,7 +82,8 @@ mod tests {
     use super::*;
 
     /// An epoch of a model of one output, long enough for threads.
-    const LONG: Workload = Workload { parameters: 100, rows: 100_000, batch: 256, epochs: 1, measured: 0, busy: 0 };
+    const LONG: Workload =
+        Workload { parameters: 100, rows: 100_000, batch: 256, by_columns: false, epochs: 1, measured: 0, busy: 0 };
 
     #[test]
     fn threads_are_left_to_those_who_read_the_rows_unless_a_batch_takes_long() {
@@ -113,7 +120,10 @@ mod tests {
         assert_eq!((Workload::losses(100, 29_000).threads(2), Workload::losses(100, 31_000).threads(2)), (1, 2));
         assert_eq!(Workload { epochs: 1_000, ..LONG }.threads(1_000_000), MOST_SHARDS);
         // A batch of one shard, however long a row takes.
-        let digits = Workload { parameters: 650, rows: 1_797, batch: 64, epochs: 100, measured: 0, busy: 0 };
+        let digits = Workload { parameters: 650, rows: 1_797, batch: 64, epochs: 100, ..LONG };
         assert_eq!((digits.threads(2), Workload { batch: 128, ..digits }.threads(2)), (1, 2));
+        let by_columns = Workload { by_columns: true, ..digits };
+        assert_eq!([2, 8].map(|asked| by_columns.threads(asked)), [2, 2]);
+        assert_eq!(Workload { rows: 1_000_000, ..by_columns }.threads(8), 8);
     }
 }

@@ -7,13 +7,13 @@ use std::time::Instant;
 use super::config::TrainConfig;
 use super::event::{Observer, RunStart};
 use super::report::Report;
-use super::run::Run;
+use super::run::{Run, descends_by_columns};
 use super::threads::Workload;
 use crate::data::{Dataset, InMemory, Pass, RowSource};
 use crate::error::{Error, Result};
 use crate::loss::Loss;
 use crate::model::{Model, parameter_count};
-use crate::optim::Optimizer;
+use crate::optim::{Clip, Momentum, Optimizer};
 use crate::scalar::Scalar;
 
 /// Trains a model: epochs of effective batches, each cut into micro-batches, one step for each.
@@ -112,7 +112,7 @@ impl<'a, T: Scalar> Trainer<'a, T> {
             check_first_block(validation.as_mut(), model, loss)?;
         }
         let parameters = parameter_count(model.parameters());
-        self.config.threads = self.workload(parameters, source).threads(self.config.threads);
+        self.config.threads = self.workload(model, loss, optimizer, source).threads(self.config.threads);
         let mut silent = ();
         let observer = self.observer.unwrap_or(&mut silent);
         let start = RunStart {
@@ -130,7 +130,12 @@ impl<'a, T: Scalar> Trainer<'a, T> {
     }
 
     /// What a run on these rows will do.
-    fn workload(&self, parameters: usize, source: &dyn RowSource<T>) -> Workload {
+    fn workload<M, L, O>(&self, model: &M, loss: &L, optimizer: &O, source: &dyn RowSource<T>) -> Workload
+    where
+        M: Model<T> + ?Sized,
+        L: Loss<T> + ?Sized,
+        O: Optimizer<T> + ?Sized,
+    {
         let (rows, epochs) = (source.rows(), self.config.epochs);
         let measured = match &self.validation {
             Some(validation) => validation.rows(),
@@ -138,7 +143,11 @@ impl<'a, T: Scalar> Trainer<'a, T> {
             None => 0,
         };
         let batch = self.config.effective_batch(rows);
-        Workload { parameters, rows, batch, epochs, measured, busy: source.busy_threads() }
+        let parameters = parameter_count(model.parameters());
+        // As far as can be said before the optimizer has met the parameters.
+        let is_plain = self.config.clip == Clip::None && optimizer.momentum() == Momentum::None;
+        let by_columns = is_plain && descends_by_columns(model, loss, batch, rows);
+        Workload { parameters, rows, batch, by_columns, epochs, measured, busy: source.busy_threads() }
     }
 }
 

@@ -4,8 +4,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use gradus::train::{EpochEvent, Observer, Report, RunEnd, RunWarning, StepEvent};
-use gradus::{Error, Momentum, Optimizer, Parameter, Result, Scalar, Sgd, SgdConfig};
+use gradus::train::{BatchSize, EpochEvent, Observer, Report, RunEnd, RunWarning, StepEvent, TrainConfig, Trainer};
+use gradus::{Dataset, Error, Loss, Model, Momentum, Optimizer, Parameter, Result, Scalar, Sgd, SgdConfig};
 
 /// SGD that says its steps are plain, or keeps it to itself, and counts those it was asked for as such.
 pub struct Teller<T> {
@@ -93,6 +93,7 @@ impl<'a> Told<'a> {
         });
         words.extend(parameters.iter().map(|parameter| format!("{parameter:?}")));
         words.push(format!("{} steps", teller.steps()));
+        words.push(format!("learning rate {}", teller.lr()));
         words.push(format!("{} passes thrown away", teller.sgd.unstepped_passes()));
         words
     }
@@ -118,6 +119,37 @@ impl Observer for Told<'_> {
     fn end(&mut self, end: &RunEnd) -> Result<()> {
         self.words.push(format!("{:?}", RunEnd { seconds: 0.0, ..*end }));
         Ok(())
+    }
+}
+
+/// A run of three epochs.
+pub struct Case<'a, T, M> {
+    pub data: &'a Dataset<T>,
+    pub loss: Box<dyn Loss<T>>,
+    pub model: M,
+    pub sgd: SgdConfig,
+    pub config: TrainConfig,
+    /// The step that the observer refuses to hear of, and that in which it interrupts the run; 0: none.
+    pub refused: u64,
+    pub interrupted: u64,
+}
+
+impl<'a, T: Scalar, M: Model<T> + Clone> Case<'a, T, M> {
+    pub fn new(data: &'a Dataset<T>, loss: impl Loss<T> + 'static, model: M, batch: usize) -> Self {
+        let config = TrainConfig { epochs: 3, batch_size: BatchSize::Rows(batch), ..Default::default() };
+        let (loss, sgd) = (Box::new(loss), SgdConfig::new(1e-3));
+        Case { data, loss, model, sgd, config, refused: 0, interrupted: 0 }
+    }
+
+    /// All that the run tells and leaves, and how many of its steps others took.
+    pub fn run(&self, threads: usize, tells: bool) -> (Vec<String>, u64) {
+        let flag = AtomicBool::new(false);
+        let mut told = Told { refused: self.refused, interrupted: self.interrupted, ..Told::new(&flag) };
+        let (mut model, mut teller) = (self.model.clone(), Teller::new(self.sgd, tells));
+        let config = TrainConfig { threads, ..self.config.clone() };
+        let trainer = Trainer::new(config).unwrap().observer(&mut told).interrupt(&flag);
+        let report = trainer.fit(&mut model, &*self.loss, &mut teller, self.data);
+        (told.outcome(report, model.parameters(), &teller), teller.plain_steps)
     }
 }
 
