@@ -163,15 +163,15 @@ impl<T: Element> PairedSteps<'_, T> {
     /// Makes this thread's part of a step, for which all logits are there.
     #[inline(always)]
     fn make<V: Lanes<Element = T>>(&mut self, step: u64, blocks: &[BlockRows<T>], lr: T) -> Made<T> {
-        let (classes, rows) = (self.batches.classes, self.batches.batch(step));
+        let (classes, rows) = (self.batches.classes, self.batches.index(step));
         // SAFETY: both threads have said so, and neither has said so of the next step's.
         let logits = unsafe { [self.exchange.logits(0, step), self.exchange.logits(1, step)] };
         let piece_rows = piece_rows::<V>(self.batches);
         let mut under_way = UnderWay::<V>::new(self.side, self.batches);
         for ((place, count), block) in pieces(rows.len(), piece_rows).zip(blocks) {
             let logits = logits.map(|logits| &logits[place * classes..][..piece_rows * classes]);
-            under_way.take(logits, rows.index().part(place, place + count));
-            // SAFETY: `Rows::new` has found each row's numbers to be there, and the piece has room for `piece_rows`.
+            under_way.take(logits, rows.part(place, place + count));
+            // SAFETY: `forward` has found each row's numbers to be there, and the piece has room for `piece_rows`.
             unsafe { self.half.back::<V>(block, &under_way.piece, place == 0) };
         }
         let (cost, bias_square) = under_way.make_step(lr);

@@ -173,9 +173,14 @@ impl<'a, T: Element> Batches<'a, T> {
     /// The rows of a step, from 1 on, and those of the next ahead of them.
     #[inline(always)]
     pub(super) fn batch(&self, step: u64) -> Rows<'a, T> {
+        Rows::new(self.matrix, self.width, self.index(step)).ahead(self.index(step + 1))
+    }
+
+    /// Which rows a step is on: none after the last.
+    #[inline(always)]
+    pub(super) fn index(&self, step: u64) -> RowIndex<'a> {
         let end = step as usize * self.each;
-        let part = self.rows.part(end - self.each, end);
-        Rows::new(self.matrix, self.width, part).ahead(self.rows.part(end, end + self.each))
+        self.rows.part(end - self.each, end)
     }
 }
 
