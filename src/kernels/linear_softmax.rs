@@ -10,8 +10,7 @@ use super::level::Kernel;
 use super::loss_sum::LossSum;
 use super::row_labels::RowLabels;
 use super::rows::{Need, Rows};
-use super::softmax_piece::{FEWEST_ROWS, NEAR_BYTES, Piece, SoftmaxRoom};
-use super::vector::sum_lanes;
+use super::softmax_piece::{Piece, SoftmaxRoom, near_rows};
 
 /// The sum of the rows' losses, the softmax cross-entropy of the outputs `weight row + bias`, and of their weights. Writes the
 /// gradient over what `weight_gradient` and `bias_gradient` hold. `weight` is `[classes, width]`, `bias` `[classes]` or empty.
@@ -58,7 +57,7 @@ impl<T: Element> Kernel<T> for LinearSoftmax<'_, T> {
     fn run<V: Lanes<Element = T>>(self) -> Option<LossSum> {
         let most_rows = Piece::<V>::most_rows(self.classes)?;
         let row_bytes = self.rows.width() * size_of::<T>();
-        let block = (NEAR_BYTES / row_bytes.max(1)).max(FEWEST_ROWS).min(most_rows) / GROUP * GROUP;
+        let block = near_rows(most_rows, row_bytes) / GROUP * GROUP;
         Some(if block * row_bytes <= NEAREST_BYTES {
             self.sum::<V, true>(most_rows, block)
         } else {
@@ -97,9 +96,7 @@ impl<T: Element> LinearSoftmax<'_, T> {
             // SAFETY: `Rows::new` has found each row's `width` numbers to be there, and `linear_softmax` the weight's.
             unsafe { block_rows.forward::<V>(self.weight, width, classes, need, write) };
             sum += piece.replace_with_gradient(self.labels, rows.index().part(place, place + count));
-            for (class, bias) in self.bias_gradient.iter_mut().enumerate() {
-                *bias += sum_lanes::<V>(&piece.of_class(class)[..count]);
-            }
+            piece.add_bias_gradient(count, self.bias_gradient);
             let block = block_rows.back(width, need, piece.gradient(), place == 0);
             // SAFETY: `Rows::new` has found each row's numbers to be there, `linear_softmax` those of the weight's gradient, and
             // the piece has room for a block, which is at most `most_rows`.

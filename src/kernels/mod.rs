@@ -70,6 +70,7 @@ pub(crate) use shuffle::ShuffledNumbers;
 pub use softmax::{log_sum_exp, sigmoid, softmax, softplus};
 pub(crate) use softmax_descent::{Batches, SoftmaxDescent, StepSupervisor};
 pub use softmax_loss::softmax_cross_entropy;
+pub(crate) use softmax_piece::MOST_CLASSES;
 pub use softmax_piece::SoftmaxRoom;
 pub use team::Team;
 pub use update::{SgdUpdate, clamp, sgd_update};

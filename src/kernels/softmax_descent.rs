@@ -14,9 +14,9 @@ use super::paired_steps::step_together;
 use super::row_labels::RowLabels;
 use super::rows::{RowIndex, Rows, per_line};
 use super::softmax_half::Half;
-use super::softmax_piece::{FEWEST_ROWS, NEAR_BYTES, Piece, SoftmaxRoom};
+use super::softmax_piece::{Piece, SoftmaxRoom, near_rows};
 use super::team::Team;
-use super::vector::{dot, sum_lanes};
+use super::vector::dot;
 
 /// A descent, and where it has come to.
 #[derive(Debug)]
@@ -195,7 +195,7 @@ pub(super) fn pieces(all: usize, rows: usize) -> impl Iterator<Item = (usize, us
 pub(super) fn piece_rows<V: Lanes>(batches: &Batches<'_, V::Element>) -> usize {
     let row_bytes = batches.width * size_of::<V::Element>();
     let most = Piece::<V>::most_rows(batches.classes).expect("few classes");
-    most.min((NEAR_BYTES / row_bytes.max(1)).max(FEWEST_ROWS)) / V::LANES * V::LANES
+    near_rows(most, row_bytes) / V::LANES * V::LANES
 }
 
 /// What a batch comes to while its pieces go through.
@@ -223,9 +223,7 @@ impl<'a, V: Lanes<Element = T>, T: Element> UnderWay<'a, V> {
     pub fn take(&mut self, logits: [&[T]; 2], rows: RowIndex<'_>) {
         self.piece.set_sums(logits, self.bias, rows.len());
         self.cost += self.piece.replace_with_gradient(self.labels, rows);
-        for (class, bias) in self.bias_gradient.iter_mut().enumerate() {
-            *bias += sum_lanes::<V>(&self.piece.of_class(class)[..rows.len()]);
-        }
+        self.piece.add_bias_gradient(rows.len(), self.bias_gradient);
     }
 
     /// Makes the bias's part of the step. Returns what the batch costs, and the sum of the squares of the bias's gradient.

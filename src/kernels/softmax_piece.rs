@@ -10,14 +10,24 @@ use super::lanes::{GROUP, Lanes};
 use super::loss_sum::LossSum;
 use super::row_labels::{RowLabels, Smoothing, SoftmaxLoss};
 use super::rows::RowIndex;
+use super::vector::sum_lanes;
 
 /// The numbers that a piece has room for.
 const ROOM: usize = 1024;
 /// The rows of a piece, at least: with fewer, what rows have in common is worked out too often. There are up to 64 classes.
-pub(super) const FEWEST_ROWS: usize = 16;
+const FEWEST_ROWS: usize = 16;
+
+/// The most classes of which rows go through together.
+pub(crate) const MOST_CLASSES: usize = ROOM / FEWEST_ROWS;
 
 /// Bytes of rows that stay in the next cache until they go back.
-pub(super) const NEAR_BYTES: usize = 256 * 1024;
+const NEAR_BYTES: usize = 256 * 1024;
+
+/// As many rows of so many bytes as stay in the next cache, of at most so many that there is room for.
+#[inline(always)]
+pub(super) fn near_rows(most: usize, row_bytes: usize) -> usize {
+    (NEAR_BYTES / row_bytes.max(1)).max(FEWEST_ROWS).min(most)
+}
 
 /// Room for a piece of rows, which means nothing between two of them: to clear it takes as long as some rows do.
 // Aligned as a cache line is, and so are all its arrays, of which each is some lines long.
@@ -172,8 +182,16 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
 
     /// What the piece holds of a class, for each row.
     #[inline(always)]
-    pub fn of_class(&self, class: usize) -> &[T] {
+    fn of_class(&self, class: usize) -> &[T] {
         &self.room.terms[class * self.rows..][..self.rows]
+    }
+
+    /// Adds up what it holds of each class for the first `count` rows: the gradient of the biases, if there are any.
+    #[inline(always)]
+    pub fn add_bias_gradient(&self, count: usize, gradient: &mut [T]) {
+        for (class, bias) in gradient.iter_mut().enumerate() {
+            *bias += sum_lanes::<V>(&self.of_class(class)[..count]);
+        }
     }
 
     /// What it holds, for as many rows as it has room for.

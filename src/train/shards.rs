@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::kernels::RowIndex;
+use crate::kernels::{MOST_CLASSES, RowIndex};
 
 /// The rows above which a batch is cut, and the multiplications: enough to make up for starting a shard and adding its sums.
 const UNCUT_ROWS: usize = 64;
@@ -26,9 +26,6 @@ pub(super) const SURE_WORK: usize = 100_000;
 /// no slower by columns: longer ones are more than stays in the next cache until they go back.
 const HALVED_BYTES: usize = 2048;
 const HALVED_SHARD_BYTES: RangeInclusive<usize> = 2400..=4096;
-
-/// The most classes of which several rows go through together.
-const MOST_CLASSES: usize = 64;
 
 /// Whether plain steps of a softmax on batches of so many rows go by halves of the columns, not by shards. On two threads they
 /// take half the time where a batch is one shard; where it is two, a few hundredths less, and a fifth less where the system
