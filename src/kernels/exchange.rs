@@ -2,11 +2,14 @@
 //! what squares add up to.
 
 use std::cell::UnsafeCell;
+use std::ops::Range;
+use std::ptr::without_provenance;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::aligned::Aligned;
 use super::apart::Apart;
 use super::element::Element;
+use super::rows::{Need, per_line, prefetch};
 use super::team::Waiter;
 
 /// Between two threads, of which the first is the caller. Steps have numbers from 1 on.
@@ -48,7 +51,19 @@ impl Notice {
 
 /// Logits that one thread writes and both read.
 #[derive(Debug)]
-struct Logits<T>(UnsafeCell<Aligned<T>>);
+struct Logits<T> {
+    numbers: UnsafeCell<Aligned<T>>,
+    /// Where the first lies, for who may not look at them yet.
+    address: usize,
+}
+
+impl<T: Element> Logits<T> {
+    fn zeros(len: usize) -> Self {
+        let numbers = Aligned::<T>::zeros(len);
+        let address = numbers.as_ptr().addr();
+        Logits { numbers: UnsafeCell::new(numbers), address }
+    }
+}
 
 // SAFETY: `Exchange` says when who may use them.
 unsafe impl<T: Send + Sync> Sync for Logits<T> {}
@@ -65,7 +80,7 @@ pub(super) enum Order {
 impl<T: Element> Exchange<T> {
     /// With room for so many logits of each thread.
     pub fn new(numbers: usize) -> Self {
-        let logits = || Logits(UnsafeCell::new(Aligned::zeros(numbers)));
+        let logits = || Logits::zeros(numbers);
         Exchange {
             logits: [[logits(), logits()], [logits(), logits()]],
             order: Apart::default(),
@@ -81,6 +96,20 @@ impl<T: Element> Exchange<T> {
         }
     }
 
+    #[inline(always)]
+    fn of_step(&self, thread: usize, step: u64) -> &Logits<T> {
+        &self.logits[thread][(step % 2) as usize]
+    }
+
+    /// Asks for the lines of some of a thread's logits of a step, which it may be writing.
+    #[inline(always)]
+    pub fn ask_for(&self, thread: usize, step: u64, numbers: Range<usize>) {
+        let first = without_provenance::<T>(self.of_step(thread, step).address);
+        for number in numbers.step_by(per_line::<T>()) {
+            prefetch(first.wrapping_add(number), Need::Now);
+        }
+    }
+
     /// A thread's logits of a step, to write.
     ///
     /// # Safety
@@ -90,7 +119,7 @@ impl<T: Element> Exchange<T> {
     #[inline(always)]
     pub unsafe fn logits_mut(&self, thread: usize, step: u64) -> &mut [T] {
         // SAFETY: the caller's promise.
-        unsafe { &mut *self.logits[thread][(step % 2) as usize].0.get() }
+        unsafe { &mut *self.of_step(thread, step).numbers.get() }
     }
 
     /// A thread's logits of a step, to read.
@@ -100,7 +129,7 @@ impl<T: Element> Exchange<T> {
     #[inline(always)]
     pub unsafe fn logits(&self, thread: usize, step: u64) -> &[T] {
         // SAFETY: the caller's promise.
-        unsafe { &*self.logits[thread][(step % 2) as usize].0.get() }
+        unsafe { &*self.of_step(thread, step).numbers.get() }
     }
 
     /// The caller says that its logits of a step are there, unless it stops, and what is to be done.
@@ -198,7 +227,9 @@ mod tests {
         }
         for (number, (thread, step)) in [(0, 3), (0, 4), (1, 3), (1, 4)].into_iter().enumerate() {
             // SAFETY: as above.
-            assert_eq!(unsafe { exchange.logits(thread, step) }, [number as f32; 4]);
+            let logits = unsafe { exchange.logits(thread, step) };
+            assert_eq!(logits, [number as f32; 4]);
+            assert_eq!(exchange.of_step(thread, step).address, logits.as_ptr().addr(), "what is asked for");
         }
     }
 }

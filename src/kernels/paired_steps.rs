@@ -141,6 +141,10 @@ impl<T: Element> PairedSteps<'_, T> {
             // SAFETY: `Rows::new` has found each row's numbers to be there.
             unsafe { self.half.forward::<V>(block, logits, piece_rows) };
         }
+        // The other's last piece may not be done, and a line that it is about to write would have to be fetched back.
+        if rows.len() > piece_rows {
+            self.exchange.ask_for(1 - self.thread, step, 0..piece_rows * classes);
+        }
     }
 
     /// Asks the supervisor about the last step, if there was one, and says what is to be done about this one.
@@ -169,6 +173,10 @@ impl<T: Element> PairedSteps<'_, T> {
         let piece_rows = piece_rows::<V>(self.batches);
         let mut under_way = UnderWay::<V>::new(self.side, self.batches);
         for ((place, count), block) in pieces(rows.len(), piece_rows).zip(blocks) {
+            let next = place + piece_rows;
+            if next < rows.len() {
+                self.exchange.ask_for(1 - self.thread, step, next * classes..(next + piece_rows) * classes);
+            }
             let logits = logits.map(|logits| &logits[place * classes..][..piece_rows * classes]);
             under_way.take(logits, rows.part(place, place + count));
             // SAFETY: `forward` has found each row's numbers to be there, and the piece has room for `piece_rows`.

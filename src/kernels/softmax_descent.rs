@@ -80,9 +80,10 @@ pub(super) struct Side<T> {
     bias_gradient: Vec<T>,
 }
 
-/// Where columns are cut: each half has whole cache lines, if the rows do.
+/// Where columns are cut, as near the middle as whole cache lines go. Of an odd number the caller, who also decides, has fewer.
 fn cut<T>(width: usize) -> usize {
-    width.div_ceil(2).next_multiple_of(per_line::<T>())
+    let line = per_line::<T>();
+    ((width + line - 1) / 2 / line).max(1) * line
 }
 
 impl<T: Element> SoftmaxDescent<T> {

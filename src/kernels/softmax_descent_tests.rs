@@ -175,8 +175,8 @@ fn two_threads_and_one_come_to_the_same_bits_and_near_the_general_way() {
 
 #[test]
 fn columns_are_cut_in_two_at_whole_lines() {
-    assert_eq!([784, 785, 800, 33, 16].map(cut::<f32>), [400, 400, 400, 32, 16]);
-    assert_eq!([784, 40, 9].map(cut::<f64>), [392, 24, 8]);
+    assert_eq!([784, 785, 800, 1020, 33, 16].map(cut::<f32>), [384, 400, 400, 512, 16, 16]);
+    assert_eq!([784, 40, 9].map(cut::<f64>), [392, 16, 8]);
 }
 
 #[test]
