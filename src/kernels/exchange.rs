@@ -132,6 +132,11 @@ impl<T: Element> Exchange<T> {
         unsafe { &*self.of_step(thread, step).numbers.get() }
     }
 
+    /// The logits of both, for one thread that writes all.
+    pub fn of_both(&mut self) -> [&mut [T]; 2] {
+        self.logits.each_mut().map(|[logits, _]| &mut logits.numbers.get_mut()[..])
+    }
+
     /// The caller says that its logits of a step are there, unless it stops, and what is to be done.
     pub fn give(&self, step: u64, order: Order) {
         // No learning rate is such a number.

@@ -28,27 +28,21 @@ impl<T: Element> Kernel<T> for LoneSteps<'_, T> {
         let Batches { classes, labels, .. } = *batches;
         let piece_rows = piece_rows::<V>(batches);
         let mut blocks = halves.each_ref().map(|half| half.block());
+        let mut logits = exchange.of_both().map(|logits| &mut logits[..piece_rows * classes]);
         let mut progress = Progress::NONE;
         for step in 1..=batches.count() {
             let (rows, lr) = (batches.batch(step), T::from_f64(supervisor.lr()));
             let distance = rows.distance_ahead(Need::Soon).max(piece_rows.min(rows.len()));
             let mut under_way = UnderWay::<V>::new(side, batches);
             for (place, count) in pieces(rows.len(), piece_rows) {
-                for (thread, (half, block)) in halves.iter_mut().zip(&mut blocks).enumerate() {
+                for ((half, block), logits) in halves.iter_mut().zip(&mut blocks).zip(&mut logits) {
                     for &row in block.find(&rows, place, count, distance) {
                         labels.prefetch(row);
                     }
-                    // SAFETY: there is no other thread.
-                    let logits = unsafe { &mut exchange.logits_mut(thread, 0)[..piece_rows * classes] };
                     // SAFETY: `Rows::new` has found each row's numbers to be there.
                     unsafe { half.forward::<V>(block, logits, piece_rows) };
                 }
-                // SAFETY: as above.
-                let logits = unsafe { [exchange.logits(0, 0), exchange.logits(1, 0)] };
-                under_way.take(
-                    logits.map(|logits| &logits[..piece_rows * classes]),
-                    rows.index().part(place, place + count),
-                );
+                under_way.take(logits.each_ref().map(|logits| &**logits), rows.index().part(place, place + count));
                 for (half, block) in halves.iter_mut().zip(&blocks) {
                     // SAFETY: as above, and the piece has room for `piece_rows`.
                     unsafe { half.back::<V>(block, &under_way.piece, place == 0) };
