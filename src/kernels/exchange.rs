@@ -17,6 +17,8 @@ use super::team::Waiter;
 pub(super) struct Exchange<T> {
     /// Of each thread, those of steps of even and of odd numbers: the next are written while these are still read.
     logits: [[Logits<T>; 2]; 2],
+    /// How many each has room for.
+    room: usize,
     /// The caller's logits are there, and this is to be done with them.
     order: Apart<Notice>,
     /// The helper's logits are there.
@@ -53,7 +55,7 @@ impl Notice {
 #[derive(Debug)]
 struct Logits<T> {
     numbers: UnsafeCell<Aligned<T>>,
-    /// Where the first lies, for who may not look at them yet.
+    /// Where the first lies: lines are asked for without borrowing numbers that another thread may be writing.
     address: usize,
 }
 
@@ -79,9 +81,10 @@ pub(super) enum Order {
 
 impl<T: Element> Exchange<T> {
     /// With room for so many logits of each thread.
-    pub fn new(numbers: usize) -> Self {
-        let logits = || Logits::zeros(numbers);
+    pub fn new(room: usize) -> Self {
+        let logits = || Logits::zeros(room);
         Exchange {
+            room,
             logits: [[logits(), logits()], [logits(), logits()]],
             order: Apart::default(),
             ready: Apart::default(),
@@ -96,6 +99,7 @@ impl<T: Element> Exchange<T> {
         }
     }
 
+    /// A thread's logits of a step: there are two, by turns.
     #[inline(always)]
     fn of_step(&self, thread: usize, step: u64) -> &Logits<T> {
         &self.logits[thread][(step % 2) as usize]
@@ -104,6 +108,7 @@ impl<T: Element> Exchange<T> {
     /// Asks for the lines of some of a thread's logits of a step, which it may be writing.
     #[inline(always)]
     pub fn ask_for(&self, thread: usize, step: u64, numbers: Range<usize>) {
+        debug_assert!(numbers.end <= self.room, "{numbers:?} of {}", self.room);
         let first = without_provenance::<T>(self.of_step(thread, step).address);
         for number in numbers.step_by(per_line::<T>()) {
             prefetch(first.wrapping_add(number), Need::Now);
@@ -132,8 +137,8 @@ impl<T: Element> Exchange<T> {
         unsafe { &*self.of_step(thread, step).numbers.get() }
     }
 
-    /// The logits of both, for one thread that writes all.
-    pub fn of_both(&mut self) -> [&mut [T]; 2] {
+    /// Room for each thread's logits, for one thread that makes all: that of even steps.
+    pub fn logits_of_both(&mut self) -> [&mut [T]; 2] {
         self.logits.each_mut().map(|[logits, _]| &mut logits.numbers.get_mut()[..])
     }
 
@@ -224,6 +229,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_for_is_where_the_logits_are_wherever_the_exchange_goes() {
+        let mut exchange = Box::new(Exchange::<f64>::new(5));
+        for (thread, step) in [(0, 4), (1, 4), (0, 5), (1, 5)] {
+            // SAFETY: there is one thread, and no borrow is kept.
+            let first = unsafe { exchange.logits(thread, step) }.as_ptr();
+            assert_eq!(exchange.of_step(thread, step).address, first.addr());
+        }
+        for (thread, logits) in exchange.logits_of_both().into_iter().enumerate() {
+            logits.fill(thread as f64 + 1.0);
+        }
+        for thread in [0, 1] {
+            // SAFETY: as above.
+            assert_eq!(unsafe { exchange.logits(thread, 2) }, [thread as f64 + 1.0; 5]);
+        }
+    }
+
+    #[test]
     fn the_logits_of_two_steps_lie_apart() {
         let exchange = Exchange::<f32>::new(4);
         for (number, (thread, step)) in [(0, 1), (0, 2), (1, 1), (1, 2)].into_iter().enumerate() {
@@ -232,9 +254,7 @@ mod tests {
         }
         for (number, (thread, step)) in [(0, 3), (0, 4), (1, 3), (1, 4)].into_iter().enumerate() {
             // SAFETY: as above.
-            let logits = unsafe { exchange.logits(thread, step) };
-            assert_eq!(logits, [number as f32; 4]);
-            assert_eq!(exchange.of_step(thread, step).address, logits.as_ptr().addr(), "what is asked for");
+            assert_eq!(unsafe { exchange.logits(thread, step) }, [number as f32; 4]);
         }
     }
 }

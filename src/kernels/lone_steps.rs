@@ -28,7 +28,7 @@ impl<T: Element> Kernel<T> for LoneSteps<'_, T> {
         let Batches { classes, labels, .. } = *batches;
         let piece_rows = piece_rows::<V>(batches);
         let mut blocks = halves.each_ref().map(|half| half.block());
-        let mut logits = exchange.of_both().map(|logits| &mut logits[..piece_rows * classes]);
+        let mut logits = exchange.logits_of_both().map(|logits| &mut logits[..piece_rows * classes]);
         let mut progress = Progress::NONE;
         for step in 1..=batches.count() {
             let (rows, lr) = (batches.batch(step), T::from_f64(supervisor.lr()));

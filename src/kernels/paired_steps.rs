@@ -141,7 +141,8 @@ impl<T: Element> PairedSteps<'_, T> {
             // SAFETY: `Rows::new` has found each row's numbers to be there.
             unsafe { self.half.forward::<V>(block, logits, piece_rows) };
         }
-        // The other's last piece may not be done, and a line that it is about to write would have to be fetched back.
+        // The other's first piece is most likely done by now, unless it is also its last: a line that it is about to write
+        // would have to be fetched back, which costs time and nothing else.
         if rows.len() > piece_rows {
             self.exchange.ask_for(1 - self.thread, step, 0..piece_rows * classes);
         }
@@ -173,11 +174,12 @@ impl<T: Element> PairedSteps<'_, T> {
         let piece_rows = piece_rows::<V>(self.batches);
         let mut under_way = UnderWay::<V>::new(self.side, self.batches);
         for ((place, count), block) in pieces(rows.len(), piece_rows).zip(blocks) {
+            let numbers_from = |place| place * classes..(place + piece_rows) * classes;
             let next = place + piece_rows;
             if next < rows.len() {
-                self.exchange.ask_for(1 - self.thread, step, next * classes..(next + piece_rows) * classes);
+                self.exchange.ask_for(1 - self.thread, step, numbers_from(next));
             }
-            let logits = logits.map(|logits| &logits[place * classes..][..piece_rows * classes]);
+            let logits = logits.map(|logits| &logits[numbers_from(place)]);
             under_way.take(logits, rows.part(place, place + count));
             // SAFETY: `forward` has found each row's numbers to be there, and the piece has room for `piece_rows`.
             unsafe { self.half.back::<V>(block, &under_way.piece, place == 0) };

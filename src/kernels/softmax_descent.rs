@@ -80,10 +80,11 @@ pub(super) struct Side<T> {
     bias_gradient: Vec<T>,
 }
 
-/// Where columns are cut, as near the middle as whole cache lines go. Of an odd number the caller, who also decides, has fewer.
+/// Where columns are cut: as near the middle as whole cache lines go, if rows are of such. Where a row has an odd number of
+/// lines, the caller, who also decides, has fewer.
 fn cut<T>(width: usize) -> usize {
     let line = per_line::<T>();
-    ((width + line - 1) / 2 / line).max(1) * line
+    (width.div_ceil(line) / 2).max(1) * line
 }
 
 impl<T: Element> SoftmaxDescent<T> {
