@@ -11,6 +11,14 @@ pub struct LossSum {
     pub weight: f64,
 }
 
+impl LossSum {
+    /// Their mean loss. NaN if none of them counts.
+    #[inline]
+    pub fn mean(self) -> f64 {
+        self.loss / self.weight
+    }
+}
+
 impl Add for LossSum {
     type Output = LossSum;
 

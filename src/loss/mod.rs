@@ -160,7 +160,7 @@ pub trait Loss<T: Scalar>: Send + Sync {
             if weight <= T::zero() {
                 return Err(Error::setting("weights", "they add up to 0: there is no mean"));
             }
-            loss = T::from_f64(sum.loss / sum.weight);
+            loss = T::from_f64(sum.mean());
             gradient.mapv_inplace(|g| g / weight);
         }
         Ok(LossValue { loss, gradient, weight })

@@ -84,11 +84,10 @@ pub(super) struct Run<'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
     optimizer: &'a mut O,
 }
 
-/// The losses of an epoch's steps, added up by their weight.
+/// What an epoch's steps cost together, and the last one's gradient norm.
 #[derive(Default)]
 struct EpochSums {
-    loss: f64,
-    weight: f64,
+    cost: LossSum,
     grad_norm: f64,
 }
 
@@ -182,7 +181,7 @@ where
                 self.update_overflowed(element, Found::AtOnce)?;
             }
             reason = match sums {
-                Some(sums) => self.end_epoch(sums.loss / sums.weight, sums.grad_norm, source, &mut stopping)?,
+                Some(sums) => self.end_epoch(sums.cost.mean(), sums.grad_norm, source, &mut stopping)?,
                 None => Some(StopReason::Interrupted),
             };
             if reason.is_none() && self.descends_plainly() {
@@ -248,7 +247,7 @@ where
             sum += block;
             Ok(())
         })?;
-        Ok(sum.loss / sum.weight)
+        Ok(sum.mean())
     }
 
     fn is_interrupted(&self) -> bool {
@@ -320,11 +319,11 @@ where
     /// not kept, but added at once.
     fn one_step(&mut self, batch: Batch<'_, T>, epoch: &mut EpochSums) -> Result<()> {
         let Run { model, accumulator, .. } = self;
-        let LossSum { loss: loss_sum, weight } = accumulator.value();
-        if weight == 0.0 {
+        let cost = accumulator.value();
+        if cost.weight == 0.0 {
             return Ok(()); // Every row counts for nothing: there is no mean, and nothing to learn.
         }
-        let loss = loss_sum / weight;
+        let loss = cost.mean();
         accumulator.replace_gradients(model.parameters_mut())?;
         // Its root is taken after the step, which does not wait for it.
         let squared_norm = accumulator.squared_grad_norm(model.parameters());
@@ -357,8 +356,7 @@ where
             return self.update_overflowed(element, Found::AtOnce);
         }
         let norm = squared_norm.sqrt();
-        epoch.loss += loss_sum;
-        epoch.weight += weight;
+        epoch.cost += cost;
         epoch.grad_norm = norm;
         let event = StepEvent { step, epoch: self.epoch, loss, grad_norm: norm, lr, samples: batch.samples };
         self.tell_step(&event, clipped_norm.unwrap_or(norm))

@@ -25,7 +25,7 @@ where
         if sums.value.loss.is_finite() && sums.gradient.iter().all(|g| g.is_finite()) {
             return Ok(());
         }
-        let loss = sums.value.loss / sums.value.weight;
+        let loss = sums.value.mean();
         self.non_finite(&batch, loss)
     }
 

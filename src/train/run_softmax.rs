@@ -39,9 +39,7 @@ where
         let Some(batches) = samples.batches(self.loss, self.model.outputs(), rows, self.batch) else {
             return Ok(Descended::NOT);
         };
-        let Some(mut descent) = self.softmax_descent.take() else {
-            return Ok(Descended::NOT);
-        };
+        let mut descent = self.softmax_descent.take().expect("it was asked for");
         let done = self.descend_with(&mut descent, batches, epoch);
         self.softmax_descent = Some(descent);
         done
@@ -67,16 +65,8 @@ where
         descent.begin(self.model.linear_layer().expect("it was asked for"));
         let (work, rows) = (batches.each * self.accumulator.elements(), batches.rows);
         let mut team = self.accumulator.lend_team();
-        let mut supervisor = RunSupervisor {
-            run: self,
-            epoch,
-            samples: batches.each,
-            left: rows.len(),
-            lr: 0.0,
-            step: None,
-            refused: false,
-            error: None,
-        };
+        let mut supervisor =
+            RunSupervisor { run: self, epoch, left: rows.len(), lr: 0.0, step: None, refused: false, error: None };
         let mut done = 0;
         while done < rows.len() {
             let together = team.threads() > 1 && calls_for(&mut team, 2, work);
@@ -155,8 +145,7 @@ fn put_back<T: Scalar>(parameters: &mut [Parameter<T>], descent: &SoftmaxDescent
 struct RunSupervisor<'s, 'a, T, M: ?Sized, L: ?Sized, O: ?Sized> {
     run: &'s mut Run<'a, T, M, L, O>,
     epoch: &'s mut EpochSums,
-    /// Rows of a step, and those that are left.
-    samples: usize,
+    /// Rows that are left.
     left: usize,
     /// The learning rate of the step under way.
     lr: f64,
@@ -180,28 +169,28 @@ where
         self.lr
     }
 
-    fn step(&mut self, LossSum { loss: loss_sum, weight }: LossSum, squared_norm: f64) -> Decision {
-        let RunSupervisor { run, epoch, lr, samples, left, .. } = self;
-        let now = (*samples).min(*left);
-        *left -= now;
-        let loss = loss_sum / weight;
+    fn step(&mut self, cost: LossSum, squared_norm: f64) -> Decision {
+        let RunSupervisor { run, epoch, lr, left, .. } = self;
+        let samples = run.batch.min(*left);
+        *left -= samples;
+        let loss = cost.mean();
         let is_ordinary = loss.is_finite() && run.guard.is_at_ease(*lr * *lr * squared_norm);
-        if !is_ordinary {
-            self.refused = true;
-            return Decision::Refused;
-        }
-        run.optimizer.set_lr(*lr);
-        let Some(step) = run.optimizer.count_plain_step() else {
+        let step = if is_ordinary {
+            run.optimizer.set_lr(*lr);
+            run.optimizer.count_plain_step()
+        } else {
+            None
+        };
+        let Some(step) = step else {
             self.refused = true;
             return Decision::Refused;
         };
         self.step = Some(step);
         run.last_loss = Some(loss);
         let grad_norm = squared_norm.sqrt();
-        epoch.loss += loss_sum;
-        epoch.weight += weight;
+        epoch.cost += cost;
         epoch.grad_norm = grad_norm;
-        let event = StepEvent { step, epoch: run.epoch, loss, grad_norm, lr: *lr, samples: now };
+        let event = StepEvent { step, epoch: run.epoch, loss, grad_norm, lr: *lr, samples };
         self.error = run.tell_step(&event, grad_norm).err();
         if self.error.is_some() || run.is_interrupted() { Decision::Last } else { Decision::Taken }
     }

@@ -324,7 +324,7 @@ where
     let mut accumulator = Accumulator::new(model, threads, 0).expect("threads can be started");
     let problem = Problem { model, loss, samples: &Samples::of(data) };
     let sum = accumulator.loss_sum(&problem, RowIndex::range(0, data.rows()));
-    sum.loss / sum.weight
+    sum.mean()
 }
 
 #[cfg(test)]
