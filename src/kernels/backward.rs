@@ -205,7 +205,8 @@ impl<T: Element> Block<'_, T> {
         1
     }
 
-    /// One strip of columns, kept in registers over all rows. Its last vector has `last` numbers.
+    /// One strip of columns, kept in registers over all rows, and then added to what is there: so two blocks come to the same
+    /// sum, whichever is the first. Its last vector has `last` numbers.
     ///
     /// # Safety
     /// From `column` on, each input and each of `OUTPUTS` rows of `gradient` must have the strip's numbers, and before a whole
@@ -220,12 +221,6 @@ impl<T: Element> Block<'_, T> {
         last: usize,
     ) {
         let mut sums = [[V::splat(T::zero()); VECTORS]; OUTPUTS];
-        if !self.anew {
-            for (k, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: the caller says that the strip is there.
-                unsafe { load_strip(gradient.add(k * self.width), column, last, sums) };
-            }
-        }
         let OutputGradient { numbers, row_step, output_step, .. } = self.output_gradient;
         let mut gradients = numbers.as_ptr().wrapping_add(first * output_step);
         for (r, (&input, next)) in self.inputs.iter().zip(self.next).enumerate() {
@@ -233,7 +228,7 @@ impl<T: Element> Block<'_, T> {
                 fetch::<V>(*next, self.need, column, VECTORS, self.width);
             }
             let mut x = [V::splat(T::zero()); VECTORS];
-            // SAFETY: as above.
+            // SAFETY: the caller says that the strip is there.
             unsafe { load_strip(input, column, last, &mut x) };
             for (k, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: this row and output have a number, by the caller's promise.
@@ -244,7 +239,15 @@ impl<T: Element> Block<'_, T> {
             }
             gradients = gradients.wrapping_add(row_step);
         }
-        for (k, sums) in sums.into_iter().enumerate() {
+        for (k, mut sums) in sums.into_iter().enumerate() {
+            if !self.anew {
+                let mut before = [V::splat(T::zero()); VECTORS];
+                // SAFETY: as above.
+                unsafe { load_strip(gradient.add(k * self.width), column, last, &mut before) };
+                for (sum, before) in sums.iter_mut().zip(before) {
+                    *sum = before.add(*sum);
+                }
+            }
             // SAFETY: as above.
             unsafe { store_strip(sums, gradient.add(k * self.width + column), last) };
         }

@@ -18,13 +18,12 @@ use super::level::run;
 use super::linear_loss::LinearLoss;
 use super::linear_softmax::LinearSoftmax;
 use super::linear_squared_error::LinearSquaredError;
-use super::lone_steps::LoneSteps;
 use super::loss_sum::LossSum;
 use super::mean_step::MeanStep;
 use super::output_loss::SumOutputLoss;
-use super::paired_steps::PairedSteps;
-use super::softmax_descent::Progress;
+use super::softmax_half::{HalfBack, HalfForward};
 use super::softmax_loss::SoftmaxCrossEntropy;
+use super::softmax_piece::PieceGradient;
 use super::update::SgdStep;
 use super::vector::{Add, AddScaled, Dot, Quotient, QuotientOfSum};
 
@@ -59,8 +58,9 @@ kernels! {
     run_backward: Backward -> ();
     run_linear_loss: LinearLoss -> f64;
     run_linear_softmax: LinearSoftmax -> Option<LossSum>;
-    run_paired_steps: PairedSteps -> Progress;
-    run_lone_steps: LoneSteps -> Progress;
+    run_half_forward: HalfForward -> ();
+    run_half_back: HalfBack -> ();
+    run_piece_gradient: PieceGradient -> LossSum;
     run_column_descent: SupervisedSteps -> Descended<Self>;
     run_column_loss: ColumnLoss -> f64;
     run_linear_squared_error: LinearSquaredError -> Option<f64>;

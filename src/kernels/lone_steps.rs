@@ -4,52 +4,49 @@ use super::apart::Apart;
 use super::column_descent::Decision;
 use super::element::Element;
 use super::exchange::Exchange;
-use super::lanes::Lanes;
-use super::level::Kernel;
 use super::rows::Need;
-use super::softmax_descent::{Batches, Progress, Side, StepSupervisor, UnderWay, piece_rows, pieces};
-use super::softmax_half::Half;
+use super::softmax_descent::{Batches, Pieces, Progress, Side, StepSupervisor, UnderWay};
+use super::softmax_half::{Half, PieceRows};
 
 /// Steps of one thread that has both halves. A piece of rows goes forward and back before the next one.
-pub struct LoneSteps<'a, T> {
-    pub(super) halves: &'a mut [Apart<Half<T>>; 2],
-    pub(super) side: &'a mut Side<T>,
-    pub(super) exchange: &'a mut Exchange<T>,
-    pub(super) batches: &'a Batches<'a, T>,
-    pub(super) supervisor: &'a mut dyn StepSupervisor,
+pub(super) struct LoneSteps<'a, T> {
+    pub halves: &'a mut [Apart<Half<T>>; 2],
+    pub side: &'a mut Side<T>,
+    pub exchange: &'a mut Exchange<T>,
+    pub batches: &'a Batches<'a, T>,
+    pub supervisor: &'a mut dyn StepSupervisor,
 }
 
-impl<T: Element> Kernel<T> for LoneSteps<'_, T> {
-    type Output = Progress;
-
-    #[inline(always)]
-    fn run<V: Lanes<Element = T>>(self) -> Progress {
+impl<T: Element> LoneSteps<'_, T> {
+    /// Takes them.
+    pub fn run(self) -> Progress {
         let LoneSteps { halves, side, exchange, batches, supervisor } = self;
-        let Batches { classes, labels, .. } = *batches;
-        let piece_rows = piece_rows::<V>(batches);
         let mut blocks = halves.each_ref().map(|half| half.block());
-        let mut logits = exchange.logits_of_both().map(|logits| &mut logits[..piece_rows * classes]);
+        // One piece after another in the place of the first.
+        let numbers = Pieces::of_step(batches, 1).numbers(0);
+        let mut logits = exchange.logits_of_both().map(|logits| &mut logits[numbers.clone()]);
         let mut progress = Progress::NONE;
         for step in 1..=batches.count() {
-            let (rows, lr) = (batches.batch(step), T::from_f64(supervisor.lr()));
-            let distance = rows.distance_ahead(Need::Soon).max(piece_rows.min(rows.len()));
-            let mut under_way = UnderWay::<V>::new(side, batches);
-            for (place, count) in pieces(rows.len(), piece_rows) {
+            let (batch, lr) = (batches.batch(step), T::from_f64(supervisor.lr()));
+            let pieces = Pieces::of_step(batches, step);
+            let distance = batch.distance_ahead(Need::Soon).max(pieces.room().min(batch.len()));
+            let mut under_way = UnderWay::new(side, batches, pieces);
+            for piece in 0..pieces.count() {
+                let places = pieces.rows(piece);
                 for ((half, block), logits) in halves.iter_mut().zip(&mut blocks).zip(&mut logits) {
-                    for &row in block.find(&rows, place, count, distance) {
-                        labels.prefetch(row);
-                    }
-                    // SAFETY: `Rows::new` has found each row's numbers to be there.
-                    unsafe { half.forward::<V>(block, logits, piece_rows) };
+                    let rows = PieceRows { batch, places: places.clone(), distance, labels: batches.labels };
+                    // SAFETY: `Rows::new` has found each row's numbers to be there, and the block is of this half.
+                    unsafe { half.forward(block, rows, logits, pieces.room()) };
                 }
-                under_way.take(logits.each_ref().map(|logits| &**logits), rows.index().part(place, place + count));
+                let logits = logits.each_ref().map(|logits| &**logits);
+                under_way.take(logits, batch.index().part(places.start, places.end), None);
                 for (half, block) in halves.iter_mut().zip(&blocks) {
-                    // SAFETY: as above, and the piece has room for `piece_rows`.
-                    unsafe { half.back::<V>(block, &under_way.piece, place == 0) };
+                    // SAFETY: `forward` has found these rows, and a piece has no more of them than it has room for.
+                    unsafe { half.back(block, under_way.gradient(), piece == 0) };
                 }
             }
             let (cost, bias_square) = under_way.make_step(lr);
-            let [first, second] = halves.each_mut().map(|half| half.make_step::<V>(T::from_f64(cost.weight), lr));
+            let [first, second] = halves.each_mut().map(|half| half.make_step(T::from_f64(cost.weight), lr));
             let decision = supervisor.step(cost, (first + second).as_f64() + bias_square.as_f64());
             progress.count(decision);
             if decision != Decision::Refused {

@@ -5,11 +5,9 @@ use super::block_rows::BlockRows;
 use super::column_descent::Decision;
 use super::element::Element;
 use super::exchange::{Exchange, Order};
-use super::lanes::Lanes;
-use super::level::Kernel;
 use super::loss_sum::LossSum;
-use super::softmax_descent::{Batches, Progress, Side, StepSupervisor, UnderWay, piece_rows, pieces};
-use super::softmax_half::Half;
+use super::softmax_descent::{Batches, Pieces, Progress, Side, StepSupervisor, UnderWay};
+use super::softmax_half::{Half, PieceRows};
 use super::team::{Team, Waiter};
 
 /// Takes steps on two threads of a team, which come to the same values.
@@ -29,7 +27,7 @@ pub(super) fn step_together<T: Element>(
         let [half] = halves else { unreachable!("a half for each of two threads") };
         let supervisor = supervisor.as_mut().map(|supervisor| &mut *supervisor.0 as &mut dyn StepSupervisor);
         let _leave = Leave(exchange);
-        *progress = T::run_paired_steps(PairedSteps { thread, half, side, exchange, waiter, batches, supervisor });
+        *progress = PairedSteps { thread, half, side, exchange, waiter, batches, supervisor }.run();
     });
     seats[0].progress
 }
@@ -60,7 +58,7 @@ impl<T: Element> Drop for Leave<'_, T> {
 }
 
 /// Steps of one thread of two.
-pub struct PairedSteps<'a, T> {
+struct PairedSteps<'a, T> {
     thread: usize,
     half: &'a mut Half<T>,
     side: &'a mut Side<T>,
@@ -79,19 +77,17 @@ struct Made<T> {
     bias_square: T,
 }
 
-impl<T: Element> Kernel<T> for PairedSteps<'_, T> {
-    type Output = Progress;
-
-    #[inline(always)]
-    fn run<V: Lanes<Element = T>>(mut self) -> Progress {
+impl<T: Element> PairedSteps<'_, T> {
+    /// Takes them.
+    fn run(mut self) -> Progress {
         let mut progress = Progress::NONE;
         let mut made = None;
-        let most_pieces = self.batches.each.div_ceil(piece_rows::<V>(self.batches));
+        let most_pieces = Pieces::of_step(self.batches, 1).count();
         let mut blocks: Vec<_> = (0..most_pieces).map(|_| self.half.block()).collect();
         for step in 1.. {
             // Before it is known whether the last step is taken: what the other says of it comes meanwhile.
             if step <= self.batches.count() {
-                self.forward::<V>(step, &mut blocks);
+                self.forward(step, &mut blocks);
             }
             let order = if self.supervisor.is_some() {
                 let order = self.decide(step, made.take(), &mut progress);
@@ -113,7 +109,9 @@ impl<T: Element> Kernel<T> for PairedSteps<'_, T> {
             if self.supervisor.is_some() && self.exchange.wait_ready(step, self.waiter).is_none() {
                 break;
             }
-            let this = self.make::<V>(step, &blocks, lr);
+            let Some(this) = self.make(step, &blocks, lr) else {
+                break;
+            };
             if self.supervisor.is_none() {
                 self.exchange.say_made(step, this.square.as_f64());
             }
@@ -122,29 +120,25 @@ impl<T: Element> Kernel<T> for PairedSteps<'_, T> {
         }
         progress
     }
-}
 
-impl<T: Element> PairedSteps<'_, T> {
-    /// Writes this thread's logits of a step.
-    #[inline(always)]
-    fn forward<V: Lanes<Element = T>>(&mut self, step: u64, blocks: &mut [BlockRows<T>]) {
-        let Batches { classes, labels, .. } = *self.batches;
-        let rows = self.batches.batch(step);
+    /// Writes this thread's logits of a step: first those that the other thread waits for.
+    fn forward(&mut self, step: u64, blocks: &mut [BlockRows<T>]) {
+        let (batch, pieces) = (self.batches.batch(step), Pieces::of_step(self.batches, step));
+        let (this, other) = (self.thread, 1 - self.thread);
         // SAFETY: this thread has heard of the last step that the other's logits are there, unless this is the first.
-        let logits = unsafe { self.exchange.logits_mut(self.thread, step) };
-        let piece_rows = piece_rows::<V>(self.batches);
-        for ((place, count), block) in pieces(rows.len(), piece_rows).zip(blocks) {
-            for &row in block.find(&rows, place, count, rows.len()) {
-                labels.prefetch(row);
-            }
-            let logits = &mut logits[place * classes..][..piece_rows * classes];
-            // SAFETY: `Rows::new` has found each row's numbers to be there.
-            unsafe { self.half.forward::<V>(block, logits, piece_rows) };
+        let logits = unsafe { self.exchange.logits_mut(this, step) };
+        for piece in pieces.own_first(other) {
+            let (block, logits) = (&mut blocks[piece], &mut logits[pieces.numbers(piece)]);
+            let (places, labels) = (pieces.rows(piece), self.batches.labels);
+            let rows = PieceRows { batch, places, distance: batch.len(), labels };
+            // SAFETY: `Rows::new` has found each row's numbers to be there, and the block is of this half.
+            unsafe { self.half.forward(block, rows, logits, pieces.room()) };
         }
-        // The other's first piece is most likely done by now, unless it is also its last: a line that it is about to write
-        // would have to be fetched back, which costs time and nothing else.
-        if rows.len() > piece_rows {
-            self.exchange.ask_for(1 - self.thread, step, 0..piece_rows * classes);
+        // The other has most likely made those that are wanted first, unless there is one piece: a line that it is about to
+        // write would have to be fetched back, which costs time and nothing else.
+        if pieces.count() > 1 {
+            let first = if pieces.are_shared() { this } else { 0 };
+            self.exchange.ask_for_logits(other, step, pieces.numbers(first));
         }
     }
 
@@ -165,27 +159,44 @@ impl<T: Element> PairedSteps<'_, T> {
         Order::Make { lr: supervisor.lr() }
     }
 
-    /// Makes this thread's part of a step, for which all logits are there.
-    #[inline(always)]
-    fn make<V: Lanes<Element = T>>(&mut self, step: u64, blocks: &[BlockRows<T>], lr: T) -> Made<T> {
-        let (classes, rows) = (self.batches.classes, self.batches.index(step));
+    /// Makes this thread's part of a step, for which all logits are there. `None` if the other thread is gone.
+    fn make(&mut self, step: u64, blocks: &[BlockRows<T>], lr: T) -> Option<Made<T>> {
+        let (rows, pieces) = (self.batches.index(step), Pieces::of_step(self.batches, step));
+        let (this, other) = (self.thread, 1 - self.thread);
         // SAFETY: both threads have said so, and neither has said so of the next step's.
         let logits = unsafe { [self.exchange.logits(0, step), self.exchange.logits(1, step)] };
-        let piece_rows = piece_rows::<V>(self.batches);
-        let mut under_way = UnderWay::<V>::new(self.side, self.batches);
-        for ((place, count), block) in pieces(rows.len(), piece_rows).zip(blocks) {
-            let numbers_from = |place| place * classes..(place + piece_rows) * classes;
-            let next = place + piece_rows;
-            if next < rows.len() {
-                self.exchange.ask_for(1 - self.thread, step, numbers_from(next));
-            }
-            let logits = logits.map(|logits| &logits[numbers_from(place)]);
-            under_way.take(logits, rows.part(place, place + count));
-            // SAFETY: `forward` has found each row's numbers to be there, and the piece has room for `piece_rows`.
-            unsafe { self.half.back::<V>(block, &under_way.piece, place == 0) };
+        let mut under_way = UnderWay::new(self.side, self.batches, pieces);
+        for (number, piece) in pieces.own_first(this).enumerate() {
+            let (numbers, places) = (pieces.numbers(piece), pieces.rows(piece));
+            let gradient = if pieces.is_made_by(this, piece) {
+                if !pieces.are_shared() && piece + 1 < pieces.count() {
+                    self.exchange.ask_for_logits(other, step, pieces.numbers(piece + 1));
+                }
+                let (logits, index) =
+                    (logits.map(|logits| &logits[numbers.clone()]), rows.part(places.start, places.end));
+                if pieces.are_shared() {
+                    // SAFETY: the other has said that its logits of this step are there.
+                    let [copy, bias_copy] = unsafe { self.exchange.gradients_mut(this) };
+                    under_way.take(logits, index, Some(copy));
+                    let (bias_gradient, cost) = under_way.so_far();
+                    bias_copy[..bias_gradient.len()].copy_from_slice(bias_gradient);
+                    self.exchange.say_cost(this, step, cost);
+                } else {
+                    under_way.take(logits, index, None);
+                }
+                under_way.gradient()
+            } else {
+                let cost = self.exchange.wait_cost(other, step, self.waiter, numbers.len())?;
+                // SAFETY: the other has said so, and this thread has not said that its logits of the next step are there.
+                let [gradient, bias_gradient] = unsafe { self.exchange.gradients(other) };
+                under_way.add(cost, bias_gradient);
+                pieces.gradient(gradient)
+            };
+            // SAFETY: `forward` has found these rows, and a piece has no more of them than it has room for.
+            unsafe { self.half.back(&blocks[piece], gradient, number == 0) };
         }
         let (cost, bias_square) = under_way.make_step(lr);
-        Made { cost, square: self.half.make_step::<V>(T::from_f64(cost.weight), lr), bias_square }
+        Some(Made { cost, square: self.half.make_step(T::from_f64(cost.weight), lr), bias_square })
     }
 
     /// Goes to the values after a step, or back.

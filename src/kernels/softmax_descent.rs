@@ -2,19 +2,20 @@
 //! columns of all rows, not half of the rows. They then tell each other logits, of which there are few, instead of sums
 //! and weights, and half of the weight, of its gradient and of the rows stays with a processor from step to step.
 
+use std::ops::Range;
+
 use super::apart::Apart;
-use super::block_rows::MOST_ROWS;
+use super::block_rows::{MOST_ROWS, OutputGradient};
 use super::column_descent::Decision;
 use super::element::Element;
 use super::exchange::Exchange;
-use super::lanes::Lanes;
 use super::lone_steps::LoneSteps;
 use super::loss_sum::LossSum;
 use super::paired_steps::step_together;
 use super::row_labels::RowLabels;
 use super::rows::{RowIndex, Rows, per_line};
 use super::softmax_half::Half;
-use super::softmax_piece::{Piece, SoftmaxRoom, near_rows};
+use super::softmax_piece::{PieceGradient, SoftmaxRoom, piece_rows};
 use super::team::Team;
 use super::vector::dot;
 
@@ -71,7 +72,7 @@ impl Progress {
     }
 }
 
-/// What each of two threads makes for itself of both halves of the logits.
+/// What each of two threads has for itself.
 #[derive(Debug)]
 pub(super) struct Side<T> {
     room: Box<SoftmaxRoom<T>>,
@@ -103,7 +104,7 @@ impl<T: Element> SoftmaxDescent<T> {
             rows,
             halves: [half(0..cut), half(cut..width)],
             sides: [Apart(side()), Apart(side())],
-            exchange: Exchange::new((rows + MOST_ROWS) * classes),
+            exchange: Exchange::new((rows + MOST_ROWS) * classes, classes),
         }
     }
 
@@ -157,7 +158,7 @@ impl<T: Element> SoftmaxDescent<T> {
         let SoftmaxDescent { halves, sides, exchange, .. } = self;
         exchange.restart();
         let Some(team) = team else {
-            return T::run_lone_steps(LoneSteps { halves, side: &mut sides[0], exchange, batches, supervisor });
+            return LoneSteps { halves, side: &mut sides[0], exchange, batches, supervisor }.run();
         };
         // The caller may have gone on alone.
         let [first, second] = sides;
@@ -186,57 +187,126 @@ impl<'a, T: Element> Batches<'a, T> {
     }
 }
 
-/// The places of a batch at which pieces of so many rows begin, and their lengths.
-#[inline(always)]
-pub(super) fn pieces(all: usize, rows: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..all).step_by(rows).map(move |place| (place, (all - place).min(rows)))
+/// How a batch is cut into pieces of rows that go through together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pieces {
+    /// Rows of the batch, and of a piece but for the last.
+    all: usize,
+    each: usize,
+    count: usize,
+    classes: usize,
 }
 
-/// Rows that go through together: those of one thread that has both halves stay in the next cache until they go back.
-#[inline(always)]
-pub(super) fn piece_rows<V: Lanes>(batches: &Batches<'_, V::Element>) -> usize {
-    let row_bytes = batches.width * size_of::<V::Element>();
-    let most = Piece::<V>::most_rows(batches.classes).expect("few classes");
-    near_rows(most, row_bytes) / V::LANES * V::LANES
+impl Pieces {
+    /// Those of a step. Those of one thread that has both halves stay in the next cache until they go back.
+    pub fn of_step<T: Element>(batches: &Batches<'_, T>, step: u64) -> Self {
+        let (all, classes) = (batches.index(step).len(), batches.classes);
+        let each = piece_rows(classes, batches.width * size_of::<T>());
+        Pieces { all, each, count: all.div_ceil(each), classes }
+    }
+
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Rows that each has room for.
+    pub fn room(&self) -> usize {
+        self.each
+    }
+
+    /// The places of a piece's rows in the batch.
+    pub fn rows(&self, piece: usize) -> Range<usize> {
+        let start = piece * self.each;
+        start..(start + self.each).min(self.all)
+    }
+
+    /// Where a piece's logits lie, `[classes, room]`.
+    pub fn numbers(&self, piece: usize) -> Range<usize> {
+        let each = self.each * self.classes;
+        piece * each..(piece + 1) * each
+    }
+
+    /// Whether each of two threads makes the gradient of one piece's logits for both: where there are two. Else each makes all
+    /// for itself.
+    pub fn are_shared(&self) -> bool {
+        self.count == 2
+    }
+
+    /// Whether a thread makes the gradient of a piece's logits.
+    pub fn is_made_by(&self, thread: usize, piece: usize) -> bool {
+        !self.are_shared() || piece == thread
+    }
+
+    /// The pieces, first those whose gradient a thread makes. What comes back of two pieces adds up to the same sum either way.
+    pub fn own_first(self, thread: usize) -> impl Iterator<Item = usize> {
+        let first = if self.are_shared() { thread } else { 0 };
+        (0..self.count).map(move |piece| piece ^ first)
+    }
+
+    /// The gradient of a piece's logits.
+    pub fn gradient<'a, T>(&self, numbers: &'a [T]) -> OutputGradient<'a, T> {
+        OutputGradient::by_output(numbers, self.classes, self.each)
+    }
 }
 
 /// What a batch comes to while its pieces go through.
-pub(super) struct UnderWay<'a, V: Lanes> {
-    pub piece: Piece<'a, V>,
-    labels: RowLabels<'a, V::Element>,
-    bias: &'a [V::Element],
-    next_bias: &'a mut [V::Element],
-    bias_gradient: &'a mut [V::Element],
+pub(super) struct UnderWay<'a, T> {
+    side: &'a mut Side<T>,
+    labels: RowLabels<'a, T>,
+    pieces: Pieces,
     cost: LossSum,
 }
 
-impl<'a, V: Lanes<Element = T>, T: Element> UnderWay<'a, V> {
-    #[inline(always)]
-    pub fn new(side: &'a mut Side<T>, batches: &Batches<'a, T>) -> Self {
-        let Side { room, bias, next_bias, bias_gradient } = side;
-        bias_gradient.fill(T::zero());
-        let (classes, labels) = (batches.classes, batches.labels);
-        let piece = Piece::new(classes, piece_rows::<V>(batches), labels.loss, room);
-        UnderWay { piece, labels, bias, next_bias, bias_gradient, cost: LossSum::default() }
+impl<'a, T: Element> UnderWay<'a, T> {
+    pub fn new(side: &'a mut Side<T>, batches: &Batches<'a, T>, pieces: Pieces) -> Self {
+        side.bias_gradient.fill(T::zero());
+        UnderWay { side, labels: batches.labels, pieces, cost: LossSum::default() }
     }
 
-    /// Makes the gradient of both halves of a piece's logits, `[classes, rows]`.
-    #[inline(always)]
-    pub fn take(&mut self, logits: [&[T]; 2], rows: RowIndex<'_>) {
-        self.piece.set_sums(logits, self.bias, rows.len());
-        self.cost += self.piece.replace_with_gradient(self.labels, rows);
-        self.piece.add_bias_gradient(rows.len(), self.bias_gradient);
+    /// Makes the gradient of both halves of a piece's logits, `[classes, rows]`; also over `copy`.
+    pub fn take(&mut self, logits: [&[T]; 2], index: RowIndex<'_>, copy: Option<&mut [T]>) {
+        let Side { room, bias, bias_gradient, .. } = &mut *self.side;
+        let (labels, Pieces { classes, each: rows, .. }) = (self.labels, self.pieces);
+        self.cost += T::run_piece_gradient(PieceGradient {
+            logits,
+            bias,
+            labels,
+            index,
+            classes,
+            rows,
+            room,
+            bias_gradient,
+            copy,
+        });
+    }
+
+    /// The gradient of the logits of the last piece taken.
+    pub fn gradient(&self) -> OutputGradient<'_, T> {
+        self.side.room.gradient(self.pieces.classes, self.pieces.each)
+    }
+
+    /// The gradient of the bias so far, and what the rows cost.
+    pub fn so_far(&self) -> (&[T], LossSum) {
+        (&self.side.bias_gradient, self.cost)
+    }
+
+    /// Adds what the other thread has made of the other piece.
+    pub fn add(&mut self, cost: LossSum, bias_gradient: &[T]) {
+        self.cost += cost;
+        for (sum, &other) in self.side.bias_gradient.iter_mut().zip(bias_gradient) {
+            *sum += other;
+        }
     }
 
     /// Makes the bias's part of the step. Returns what the batch costs, and the sum of the squares of the bias's gradient.
-    #[inline(always)]
     pub fn make_step(self, lr: T) -> (LossSum, T) {
+        let Side { bias, next_bias, bias_gradient, .. } = self.side;
         let weight = T::from_f64(self.cost.weight);
-        for ((mean, &value), next) in self.bias_gradient.iter_mut().zip(self.bias).zip(self.next_bias) {
+        for ((mean, &value), next) in bias_gradient.iter_mut().zip(&*bias).zip(next_bias) {
             *mean /= weight;
             *next = value + -lr * *mean;
         }
-        (self.cost, dot(self.bias_gradient, self.bias_gradient))
+        (self.cost, dot(bias_gradient, bias_gradient))
     }
 }
 

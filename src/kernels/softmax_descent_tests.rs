@@ -281,20 +281,25 @@ impl StepSupervisor for Angry {
 fn a_panic_of_either_thread_ends_it_for_both() {
     let _level = at_one_level();
     let mut team = Team::new(2).unwrap();
-    let case = Case::<f64>::new(300, 30, 40, 4, true);
-    let mut descent = case.descent();
-    let mut run = |batches: Batches<'_, f64>, supervisor: &mut dyn StepSupervisor| {
-        catch_unwind(AssertUnwindSafe(|| descent.run(&batches, Some(&mut team), supervisor))).is_err()
-    };
-    // It may pause after the first step.
-    let mut angry = Angry(0);
-    assert!((0..2).any(|_| run(case.batches(), &mut angry)));
-    // A label that is none of the classes, which both threads find.
-    let mut labels = case.labels.clone();
-    labels[case.order[5] as usize] = 4;
-    let batches = Batches { labels: RowLabels::new(&labels), ..case.batches() };
-    assert!(run(batches, &mut Few { steps: 9, ..Few::default() }));
-    assert!(!run(case.batches(), &mut Few { steps: 9, ..Few::default() }));
+    // One piece a batch, of which both threads make the gradient, and two.
+    for each in [30, 80] {
+        let case = Case::<f64>::new(300, each, 40, 4, true);
+        let mut descent = case.descent();
+        let mut run = |batches: Batches<'_, f64>, supervisor: &mut dyn StepSupervisor| {
+            catch_unwind(AssertUnwindSafe(|| descent.run(&batches, Some(&mut team), supervisor))).is_err()
+        };
+        // It may pause after the first step.
+        let mut angry = Angry(0);
+        assert!((0..2).any(|_| run(case.batches(), &mut angry)));
+        // A label that is none of the classes, in the first piece or the last.
+        for place in [5, each - 1] {
+            let mut labels = case.labels.clone();
+            labels[case.order[place] as usize] = 4;
+            let batches = Batches { labels: RowLabels::new(&labels), ..case.batches() };
+            assert!(run(batches, &mut Few { steps: 9, ..Few::default() }));
+        }
+        assert!(!run(case.batches(), &mut Few { steps: 9, ..Few::default() }));
+    }
 }
 
 #[test]

@@ -4,13 +4,13 @@
 use std::ops::Range;
 
 use super::aligned::Aligned;
-use super::block_rows::BlockRows;
+use super::block_rows::{BlockRows, OutputGradient};
 use super::element::Element;
 use super::lanes::{GROUP, Lanes};
 use super::level::Kernel;
 use super::mean_step::{MeanStep, PlainStep, Summands};
-use super::rows::Need;
-use super::softmax_piece::Piece;
+use super::row_labels::RowLabels;
+use super::rows::{Need, Rows};
 use super::vector::SQUARES;
 
 /// Some columns of the weight, all `[classes, columns]`.
@@ -62,43 +62,30 @@ impl<T: Element> Half<T> {
     }
 
     /// Room for where these columns of a block of rows lie.
-    #[inline(always)]
     pub fn block(&self) -> BlockRows<T> {
         BlockRows::from_column(self.columns.start)
     }
 
-    /// Writes what these columns add to the logits of a block of rows over `logits`, `[classes, rows]`, with room for so many.
+    /// Finds the rows of a piece, and writes what these columns add to their logits over `logits`, `[classes, room]`, with room
+    /// for so many.
     ///
     /// # Safety
-    /// Each row must have the columns.
-    #[inline(always)]
-    pub unsafe fn forward<V: Lanes<Element = T>>(&self, block: &BlockRows<T>, logits: &mut [T], rows: usize) {
-        let write = |classes: Range<usize>, first: usize, before: bool, sums: &[[T; GROUP]]| {
-            for (class, sums) in classes.zip(sums) {
-                let logits = &mut logits[class * rows + first..][..GROUP];
-                for (logit, &sum) in logits.iter_mut().zip(sums) {
-                    *logit = if before { *logit + sum } else { sum };
-                }
-            }
-        };
-        // SAFETY: the caller's promise, and the value has as many columns for each class.
-        unsafe { block.forward::<V>(&self.value, self.columns.len(), self.classes, Need::Soon, write) };
+    /// Each row must have the columns, and the block must be of [these](Half::block).
+    pub unsafe fn forward(&self, block: &mut BlockRows<T>, piece: PieceRows<'_, T>, logits: &mut [T], room: usize) {
+        T::run_half_forward(HalfForward { half: self, block, piece, logits, room });
     }
 
-    /// Adds the gradient of a block of rows, whose logits' gradient the piece has; `anew`, if it is the first.
+    /// Adds what comes back to a block of rows to the gradient; `anew`, if it is the first.
     ///
     /// # Safety
-    /// Each row must have the columns, and the piece room for as many rows.
-    #[inline(always)]
-    pub unsafe fn back<V: Lanes<Element = T>>(&mut self, block: &BlockRows<T>, piece: &Piece<'_, V>, anew: bool) {
-        let block = block.back(self.columns.len(), Need::Soon, piece.gradient(), anew);
-        // SAFETY: the caller's promise, and the gradient has as many columns for each class.
-        unsafe { block.add_all::<V>(&mut self.gradient) };
+    /// They must be those that `forward` has found, and `output_gradient` must be [of](OutputGradient::is_of) all rows.
+    pub unsafe fn back(&mut self, block: &BlockRows<T>, output_gradient: OutputGradient<'_, T>, anew: bool) {
+        assert!(output_gradient.outputs == self.classes, "a gradient of each class");
+        T::run_half_back(HalfBack { half: self, block, output_gradient, anew });
     }
 
     /// Divides the gradient by a weight, and makes the next value. Returns what the squares of the mean add up to.
-    #[inline(always)]
-    pub fn make_step<V: Lanes<Element = T>>(&mut self, weight: T, lr: T) -> T {
+    pub fn make_step(&mut self, weight: T, lr: T) -> T {
         self.squares.clear();
         MeanStep {
             sum: Summands::Gradient,
@@ -107,13 +94,73 @@ impl<T: Element> Half<T> {
             squares: &mut self.squares,
             step: Some(PlainStep { values: &self.value, lr, next: &mut self.next }),
         }
-        .run::<V>();
+        .make();
         self.squares.iter().copied().sum()
     }
 
     /// Goes to the next value, or back.
-    #[inline(always)]
     pub fn swap_values(&mut self) {
         std::mem::swap(&mut self.value, &mut self.next);
+    }
+}
+
+/// Some rows of a batch.
+pub(super) struct PieceRows<'a, T> {
+    pub batch: Rows<'a, T>,
+    pub places: Range<usize>,
+    /// Rows between one that is read and one that is asked for meanwhile, with its label.
+    pub distance: usize,
+    pub labels: RowLabels<'a, T>,
+}
+
+/// [`Half::forward`], whose caller has made its promise.
+pub struct HalfForward<'a, T> {
+    half: &'a Half<T>,
+    block: &'a mut BlockRows<T>,
+    piece: PieceRows<'a, T>,
+    logits: &'a mut [T],
+    room: usize,
+}
+
+impl<T: Element> Kernel<T> for HalfForward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<Element = T>>(self) {
+        let HalfForward { half, block, piece, logits, room } = self;
+        let PieceRows { batch, places, distance, labels } = piece;
+        for &row in block.find(&batch, places.start, places.len(), distance) {
+            labels.prefetch(row);
+        }
+        let write = |classes: Range<usize>, first: usize, before: bool, sums: &[[T; GROUP]]| {
+            for (class, sums) in classes.zip(sums) {
+                let logits = &mut logits[class * room + first..][..GROUP];
+                for (logit, &sum) in logits.iter_mut().zip(sums) {
+                    *logit = if before { *logit + sum } else { sum };
+                }
+            }
+        };
+        // SAFETY: the promise, and the value has as many columns for each class.
+        unsafe { block.forward::<V>(&half.value, half.columns.len(), half.classes, Need::Soon, write) };
+    }
+}
+
+/// [`Half::back`], whose caller has made its promise.
+pub struct HalfBack<'a, T> {
+    half: &'a mut Half<T>,
+    block: &'a BlockRows<T>,
+    output_gradient: OutputGradient<'a, T>,
+    anew: bool,
+}
+
+impl<T: Element> Kernel<T> for HalfBack<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes<Element = T>>(self) {
+        let HalfBack { half, block, output_gradient, anew } = self;
+        let block = block.back(half.columns.len(), Need::Soon, output_gradient, anew);
+        // SAFETY: the promise, and the gradient has as many columns for each class.
+        unsafe { block.add_all::<V>(&mut half.gradient) };
     }
 }

@@ -7,6 +7,7 @@ use super::block_rows::{MOST_ROWS, OutputGradient};
 use super::element::Element;
 use super::exponential::{exp, ln_1p};
 use super::lanes::{GROUP, Lanes};
+use super::level::Kernel;
 use super::loss_sum::LossSum;
 use super::row_labels::{RowLabels, Smoothing, SoftmaxLoss};
 use super::rows::RowIndex;
@@ -27,6 +28,12 @@ const NEAR_BYTES: usize = 256 * 1024;
 #[inline(always)]
 pub(super) fn near_rows(most: usize, row_bytes: usize) -> usize {
     (NEAR_BYTES / row_bytes.max(1)).max(FEWEST_ROWS).min(most)
+}
+
+/// As many rows of so many classes as go through together at any level, a multiple of 16 of so many bytes as stay in the next
+/// cache.
+pub(super) fn piece_rows(classes: usize, row_bytes: usize) -> usize {
+    near_rows((ROOM / classes.max(1)).min(MOST_ROWS), row_bytes) / FEWEST_ROWS * FEWEST_ROWS
 }
 
 /// Room for a piece of rows, which means nothing between two of them: to clear it takes as long as some rows do.
@@ -56,6 +63,11 @@ impl<T: Element> Default for SoftmaxRoom<T> {
 }
 
 impl<T: Element> SoftmaxRoom<T> {
+    /// The gradient that a piece of so many classes and rows has left here.
+    pub(super) fn gradient(&self, classes: usize, rows: usize) -> OutputGradient<'_, T> {
+        OutputGradient::by_output(&self.terms, classes, rows)
+    }
+
     #[inline(always)]
     pub(super) fn full_of(number: T) -> Self {
         let numbers = [number; MOST_ROWS];
@@ -197,7 +209,15 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
     /// What it holds, for as many rows as it has room for.
     #[inline(always)]
     pub fn gradient(&self) -> OutputGradient<'_, T> {
-        OutputGradient::by_output(&self.room.terms, self.classes, self.rows)
+        self.room.gradient(self.classes, self.rows)
+    }
+
+    /// Writes what it holds as it lies, `[classes, rows]`, for as many rows as it has room for.
+    #[inline(always)]
+    pub fn write(&self, to: &mut [T]) {
+        for first in (0..self.classes * self.rows).step_by(V::LANES) {
+            store(load::<V>(&self.room.terms, first), to, first);
+        }
     }
 
     /// Writes what it holds of rows as `[rows, classes]`.
@@ -296,6 +316,41 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
     #[inline(always)]
     fn set_register(&mut self, class: usize, first: usize, value: V) {
         store(value, &mut self.room.terms, class * self.rows + first);
+    }
+}
+
+/// The gradient of the logits of a piece of rows, of which there are two halves, and what the rows cost.
+pub struct PieceGradient<'a, T> {
+    /// Each `[classes, rows]`, with room for `rows`.
+    pub logits: [&'a [T]; 2],
+    /// `[classes]` or empty.
+    pub bias: &'a [T],
+    pub labels: RowLabels<'a, T>,
+    pub index: RowIndex<'a>,
+    pub classes: usize,
+    pub rows: usize,
+    /// Gets the gradient: [`gradient`](SoftmaxRoom::gradient).
+    pub room: &'a mut SoftmaxRoom<T>,
+    /// As long as the bias: the gradient is added to it.
+    pub bias_gradient: &'a mut [T],
+    /// Gets the gradient, too, `[classes, rows]`.
+    pub copy: Option<&'a mut [T]>,
+}
+
+impl<T: Element> Kernel<T> for PieceGradient<'_, T> {
+    type Output = LossSum;
+
+    #[inline(always)]
+    fn run<V: Lanes<Element = T>>(self) -> LossSum {
+        let PieceGradient { logits, bias, labels, index, classes, rows, room, bias_gradient, copy } = self;
+        let mut piece = Piece::<V>::new(classes, rows, labels.loss, room);
+        piece.set_sums(logits, bias, index.len());
+        let cost = piece.replace_with_gradient(labels, index);
+        piece.add_bias_gradient(index.len(), bias_gradient);
+        if let Some(copy) = copy {
+            piece.write(copy);
+        }
+        cost
     }
 }
 
