@@ -23,8 +23,8 @@ pub fn linear_backward<T: Element>(
     }
 }
 
-/// Writes the sum of the rows' gradients over what the gradients hold: to the last bit what [`linear_backward`] adds to
-/// zeros, without their being read.
+/// Writes the sum of the rows' gradients over what the gradients hold: to the last bit, but for the sign of a zero, what
+/// [`linear_backward`] adds to zeros, without their being read.
 ///
 /// # Panics
 /// If there are rows, and the lengths do not fit each other.
@@ -333,6 +333,26 @@ mod tests {
                 }
             }
             check::<f64>(9, 33, 70, 1e-12);
+        });
+    }
+
+    #[test]
+    fn two_blocks_add_up_to_the_same_in_either_order() {
+        on_every_level(|| {
+            for (width, outputs) in [(1, 1), (33, 1), (70, 3), (200, 10), (41, 13)] {
+                let matrix: Vec<f32> = numbers(107 * width, 1);
+                let output_gradient: Vec<f32> = numbers(107 * outputs, 2);
+                let sum = |blocks: [(usize, usize); 2]| {
+                    let mut weight = vec![0.0; outputs * width];
+                    for (start, count) in blocks {
+                        let rows = Rows::new(&matrix, width, RowIndex::range(start, count));
+                        let own = &output_gradient[start * outputs..(start + count) * outputs];
+                        linear_backward(&rows, own, &mut weight, &mut []);
+                    }
+                    weight
+                };
+                assert_eq!(sum([(0, 64), (64, 43)]), sum([(64, 43), (0, 64)]), "{width} x {outputs}");
+            }
         });
     }
 

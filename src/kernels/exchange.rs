@@ -74,7 +74,6 @@ impl<T: Element> Shared<T> {
     }
 
     /// Asks for the lines of some of them.
-    #[inline(always)]
     fn ask_for(&self, numbers: Range<usize>) {
         debug_assert!(numbers.end <= self.len, "{numbers:?} of {}", self.len);
         let first = without_provenance::<T>(self.address);
@@ -97,10 +96,10 @@ pub(super) enum Order {
 }
 
 impl<T: Element> Exchange<T> {
-    /// With room for so many logits of each thread, of so many classes.
-    pub fn new(room: usize, classes: usize) -> Self {
-        let logits = || Shared::zeros(room);
-        let gradients = || [logits(), Shared::zeros(classes)];
+    /// With room for so many logits of each thread, and for so many of a piece and of its bias.
+    pub fn new(logits: usize, [piece, bias]: [usize; 2]) -> Self {
+        let logits = || Shared::zeros(logits);
+        let gradients = || [Shared::zeros(piece), Shared::zeros(bias)];
         Exchange {
             logits: [[logits(), logits()], [logits(), logits()]],
             gradients: [gradients(), gradients()],
@@ -124,13 +123,11 @@ impl<T: Element> Exchange<T> {
     }
 
     /// A thread's logits of a step: there are two, by turns.
-    #[inline(always)]
     fn of_step(&self, thread: usize, step: u64) -> &Shared<T> {
         &self.logits[thread][(step % 2) as usize]
     }
 
     /// Asks for the lines of some of a thread's logits of a step, which it may be writing.
-    #[inline(always)]
     pub fn ask_for_logits(&self, thread: usize, step: u64, numbers: Range<usize>) {
         self.of_step(thread, step).ask_for(numbers);
     }
@@ -141,7 +138,6 @@ impl<T: Element> Exchange<T> {
     /// By that thread alone, before it says that these are there, and after the other has said that its own of the step before
     /// are: that one has then made the step before that, whose logits these are written over.
     #[expect(clippy::mut_from_ref, reason = "one of two threads writes at a time")]
-    #[inline(always)]
     pub unsafe fn logits_mut(&self, thread: usize, step: u64) -> &mut [T] {
         // SAFETY: the caller's promise.
         unsafe { &mut *self.of_step(thread, step).numbers.get() }
@@ -151,7 +147,6 @@ impl<T: Element> Exchange<T> {
     ///
     /// # Safety
     /// After that thread has said that they are there, and before the reading one says that its own of the next step are.
-    #[inline(always)]
     pub unsafe fn logits(&self, thread: usize, step: u64) -> &[T] {
         // SAFETY: the caller's promise.
         unsafe { &*self.of_step(thread, step).numbers.get() }
@@ -163,7 +158,6 @@ impl<T: Element> Exchange<T> {
     /// By that thread alone, before it says what the rows cost, and after the other has said that its logits of this step are
     /// there: that one has then made the step before, whose gradients these are written over.
     #[expect(clippy::mut_from_ref, reason = "one of two threads writes at a time")]
-    #[inline(always)]
     pub unsafe fn gradients_mut(&self, thread: usize) -> [&mut [T]; 2] {
         // SAFETY: the caller's promise.
         self.gradients[thread].each_ref().map(|shared| -> &mut [T] { unsafe { &mut *shared.numbers.get() } })
@@ -174,7 +168,6 @@ impl<T: Element> Exchange<T> {
     /// # Safety
     /// After that thread has said what the rows cost, and before the reading one says that its logits of the next step are
     /// there.
-    #[inline(always)]
     pub unsafe fn gradients(&self, thread: usize) -> [&[T]; 2] {
         // SAFETY: the caller's promise.
         self.gradients[thread].each_ref().map(|shared| -> &[T] { unsafe { &*shared.numbers.get() } })
@@ -254,7 +247,7 @@ mod tests {
 
     #[test]
     fn what_is_said_of_a_step_is_heard() {
-        let (mut exchange, waiter) = (Exchange::<f32>::new(4, 2), Team::alone().waiter());
+        let (mut exchange, waiter) = (Exchange::<f32>::new(4, [4, 2]), Team::alone().waiter());
         for _ in 0..2 {
             let lrs = [0.1, 0.0, -0.0, 1e300, f64::INFINITY].map(|lr| Order::Make { lr });
             let stops = [true, false].map(|takes_last| Order::Stop { takes_last });
@@ -284,7 +277,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_one_that_is_gone() {
-        let (exchange, waiter) = (Exchange::<f32>::new(4, 2), Team::alone().waiter());
+        let (exchange, waiter) = (Exchange::<f32>::new(4, [4, 2]), Team::alone().waiter());
         exchange.leave();
         assert_eq!(exchange.order(9, &waiter), Order::Stop { takes_last: false });
         assert_eq!((exchange.wait_ready(9, &waiter), exchange.wait_made(9, &waiter)), (None, None));
@@ -293,7 +286,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_where_the_logits_are_wherever_the_exchange_goes() {
-        let mut exchange = Box::new(Exchange::<f64>::new(5, 2));
+        let mut exchange = Box::new(Exchange::<f64>::new(5, [5, 2]));
         for (thread, step) in [(0, 4), (1, 4), (0, 5), (1, 5)] {
             // SAFETY: there is one thread, and no borrow is kept.
             let first = unsafe { exchange.logits(thread, step) }.as_ptr();
@@ -310,7 +303,7 @@ mod tests {
 
     #[test]
     fn each_thread_has_gradients_of_its_own() {
-        let exchange = Exchange::<f32>::new(4, 2);
+        let exchange = Exchange::<f32>::new(4, [4, 2]);
         for thread in [0, 1] {
             // SAFETY: there is one thread, and no borrow is kept.
             let [gradient, bias_gradient] = unsafe { exchange.gradients_mut(thread) };
@@ -327,7 +320,7 @@ mod tests {
 
     #[test]
     fn the_logits_of_two_steps_lie_apart() {
-        let exchange = Exchange::<f32>::new(4, 2);
+        let exchange = Exchange::<f32>::new(4, [4, 2]);
         for (number, (thread, step)) in [(0, 1), (0, 2), (1, 1), (1, 2)].into_iter().enumerate() {
             // SAFETY: there is one thread, and no borrow is kept.
             unsafe { exchange.logits_mut(thread, step) }.fill(number as f32);

@@ -39,7 +39,7 @@ impl<T: Element> LoneSteps<'_, T> {
                     unsafe { half.forward(block, rows, logits, pieces.room()) };
                 }
                 let logits = logits.each_ref().map(|logits| &**logits);
-                under_way.take(logits, batch.index().part(places.start, places.end), None);
+                under_way.take(logits, batch.index().part(places.start, places.end));
                 for (half, block) in halves.iter_mut().zip(&blocks) {
                     // SAFETY: `forward` has found these rows, and a piece has no more of them than it has room for.
                     unsafe { half.back(block, under_way.gradient(), piece == 0) };

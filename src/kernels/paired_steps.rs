@@ -163,26 +163,24 @@ impl<T: Element> PairedSteps<'_, T> {
     fn make(&mut self, step: u64, blocks: &[BlockRows<T>], lr: T) -> Option<Made<T>> {
         let (rows, pieces) = (self.batches.index(step), Pieces::of_step(self.batches, step));
         let (this, other) = (self.thread, 1 - self.thread);
-        // SAFETY: both threads have said so, and neither has said so of the next step's.
+        // SAFETY: both threads have said so, and this one has not said so of the next step's.
         let logits = unsafe { [self.exchange.logits(0, step), self.exchange.logits(1, step)] };
         let mut under_way = UnderWay::new(self.side, self.batches, pieces);
         for (number, piece) in pieces.own_first(this).enumerate() {
             let (numbers, places) = (pieces.numbers(piece), pieces.rows(piece));
             let gradient = if pieces.is_made_by(this, piece) {
-                if !pieces.are_shared() && piece + 1 < pieces.count() {
-                    self.exchange.ask_for_logits(other, step, pieces.numbers(piece + 1));
-                }
-                let (logits, index) =
-                    (logits.map(|logits| &logits[numbers.clone()]), rows.part(places.start, places.end));
+                let logits = logits.map(|logits| &logits[numbers.clone()]);
+                let rows = rows.part(places.start, places.end);
                 if pieces.are_shared() {
                     // SAFETY: the other has said that its logits of this step are there.
-                    let [copy, bias_copy] = unsafe { self.exchange.gradients_mut(this) };
-                    under_way.take(logits, index, Some(copy));
-                    let (bias_gradient, cost) = under_way.so_far();
-                    bias_copy[..bias_gradient.len()].copy_from_slice(bias_gradient);
+                    let gradients = unsafe { self.exchange.gradients_mut(this) };
+                    let cost = under_way.take_for_both(logits, rows, gradients);
                     self.exchange.say_cost(this, step, cost);
                 } else {
-                    under_way.take(logits, index, None);
+                    if piece + 1 < pieces.count() {
+                        self.exchange.ask_for_logits(other, step, pieces.numbers(piece + 1));
+                    }
+                    under_way.take(logits, rows);
                 }
                 under_way.gradient()
             } else {

@@ -104,7 +104,7 @@ impl<T: Element> SoftmaxDescent<T> {
             rows,
             halves: [half(0..cut), half(cut..width)],
             sides: [Apart(side()), Apart(side())],
-            exchange: Exchange::new((rows + MOST_ROWS) * classes, classes),
+            exchange: Exchange::new((rows + MOST_ROWS) * classes, [MOST_ROWS * classes, classes]),
         }
     }
 
@@ -174,13 +174,11 @@ impl<'a, T: Element> Batches<'a, T> {
     }
 
     /// The rows of a step, from 1 on, and those of the next ahead of them.
-    #[inline(always)]
     pub(super) fn batch(&self, step: u64) -> Rows<'a, T> {
         Rows::new(self.matrix, self.width, self.index(step)).ahead(self.index(step + 1))
     }
 
     /// Which rows a step is on: none after the last.
-    #[inline(always)]
     pub(super) fn index(&self, step: u64) -> RowIndex<'a> {
         let end = step as usize * self.each;
         self.rows.part(end - self.each, end)
@@ -198,13 +196,14 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Those of a step. Those of one thread that has both halves stay in the next cache until they go back.
+    /// Those of a step. One thread's that has both halves stay in the next cache until they go back.
     pub fn of_step<T: Element>(batches: &Batches<'_, T>, step: u64) -> Self {
         let (all, classes) = (batches.index(step).len(), batches.classes);
         let each = piece_rows(classes, batches.width * size_of::<T>());
         Pieces { all, each, count: all.div_ceil(each), classes }
     }
 
+    /// How many.
     pub fn count(&self) -> usize {
         self.count
     }
@@ -243,9 +242,9 @@ impl Pieces {
         (0..self.count).map(move |piece| piece ^ first)
     }
 
-    /// The gradient of a piece's logits.
+    /// The gradient of a piece's logits, with which the numbers begin.
     pub fn gradient<'a, T>(&self, numbers: &'a [T]) -> OutputGradient<'a, T> {
-        OutputGradient::by_output(numbers, self.classes, self.each)
+        OutputGradient::by_output(&numbers[..self.classes * self.each], self.classes, self.each)
     }
 }
 
@@ -263,31 +262,36 @@ impl<'a, T: Element> UnderWay<'a, T> {
         UnderWay { side, labels: batches.labels, pieces, cost: LossSum::default() }
     }
 
-    /// Makes the gradient of both halves of a piece's logits, `[classes, rows]`; also over `copy`.
-    pub fn take(&mut self, logits: [&[T]; 2], index: RowIndex<'_>, copy: Option<&mut [T]>) {
+    /// Makes the gradient of a piece's logits, of which both halves are `[classes, room]`.
+    pub fn take(&mut self, logits: [&[T]; 2], rows: RowIndex<'_>) {
+        self.take_with_copy(logits, rows, None);
+    }
+
+    /// The same of the first piece, for the other thread, too: the gradients of logits and bias go over `gradients`. Returns what
+    /// the rows cost.
+    pub fn take_for_both(
+        &mut self,
+        logits: [&[T]; 2],
+        rows: RowIndex<'_>,
+        [gradient, bias_gradient]: [&mut [T]; 2],
+    ) -> LossSum {
+        debug_assert_eq!(self.cost, LossSum::default(), "nothing was taken before");
+        self.take_with_copy(logits, rows, Some(gradient));
+        let own = &self.side.bias_gradient;
+        bias_gradient[..own.len()].copy_from_slice(own);
+        self.cost
+    }
+
+    fn take_with_copy(&mut self, logits: [&[T]; 2], rows: RowIndex<'_>, copy: Option<&mut [T]>) {
         let Side { room, bias, bias_gradient, .. } = &mut *self.side;
-        let (labels, Pieces { classes, each: rows, .. }) = (self.labels, self.pieces);
-        self.cost += T::run_piece_gradient(PieceGradient {
-            logits,
-            bias,
-            labels,
-            index,
-            classes,
-            rows,
-            room,
-            bias_gradient,
-            copy,
-        });
+        let (classes, most_rows, labels) = (self.pieces.classes, self.pieces.each, self.labels);
+        let piece = PieceGradient { logits, bias, labels, rows, classes, most_rows, room, bias_gradient, copy };
+        self.cost += T::run_piece_gradient(piece);
     }
 
     /// The gradient of the logits of the last piece taken.
     pub fn gradient(&self) -> OutputGradient<'_, T> {
         self.side.room.gradient(self.pieces.classes, self.pieces.each)
-    }
-
-    /// The gradient of the bias so far, and what the rows cost.
-    pub fn so_far(&self) -> (&[T], LossSum) {
-        (&self.side.bias_gradient, self.cost)
     }
 
     /// Adds what the other thread has made of the other piece.

@@ -159,8 +159,10 @@ fn check<T: Element + std::fmt::Debug>(case: &Case<T>, team: &mut Team, toleranc
 fn two_threads_and_one_come_to_the_same_bits_and_near_the_general_way() {
     let mut team = Team::new(2).unwrap();
     on_every_level(|| {
-        for classes in [2, 3, 7, 10, 64] {
-            for (rows, each, width) in [(1, 1, 20), (40, 16, 33), (70, 17, 64), (200, 64, 40), (151, 75, 50)] {
+        for classes in [2, 3, 7, 10, 20, 33, 64] {
+            // The last batch may be of one piece or of two, too.
+            let sizes = [(1, 1, 20), (40, 16, 33), (70, 17, 64), (200, 64, 40), (151, 75, 50), (220, 75, 50)];
+            for (rows, each, width) in sizes {
                 for bias in [true, false] {
                     check(&Case::<f64>::new(rows, each, width, classes, bias), &mut team, 1e-11);
                     check(&Case::<f32>::new(rows, each, width, classes, bias), &mut team, 2e-3);
@@ -183,20 +185,23 @@ fn columns_are_cut_in_two_at_whole_lines() {
 fn threads_take_turns_without_a_trace() {
     let _level = at_one_level();
     let mut team = Team::new(2).unwrap();
-    let case = Case::<f32>::new(170, 20, 70, 6, true);
-    let (expected, told, _) = case.run(None, Few { steps: 9, ..Few::default() });
-    for offset in [0, 1] {
-        let (mut descent, mut few) = (case.descent(), Few { steps: 9, ..Few::default() });
-        for (number, rows) in case.order.chunks(40).enumerate() {
-            let team = (number % 2 == offset).then_some(&mut team);
-            let mut done = 0;
-            descend_all(&mut descent, &case, rows, team, &mut few, &mut done);
+    // Batches of one piece of rows, and of two.
+    for each in [20, 80] {
+        let case = Case::<f32>::new(each * 17 / 2, each, 70, 6, true);
+        let (expected, told, _) = case.run(None, Few { steps: 9, ..Few::default() });
+        for offset in [0, 1] {
+            let (mut descent, mut few) = (case.descent(), Few { steps: 9, ..Few::default() });
+            for (number, rows) in case.order.chunks(2 * each).enumerate() {
+                let team = (number % 2 == offset).then_some(&mut team);
+                let mut done = 0;
+                descend_all(&mut descent, &case, rows, team, &mut few, &mut done);
+            }
+            assert_eq!(few.told, told.told);
+            let mut left = [vec![0.0; case.weight.len()], vec![0.0; case.bias.len()]];
+            let [weight, bias] = &mut left;
+            descent.write([weight, bias]);
+            assert_eq!(left[..], expected[..2]);
         }
-        assert_eq!(few.told, told.told);
-        let mut left = [vec![0.0; case.weight.len()], vec![0.0; case.bias.len()]];
-        let [weight, bias] = &mut left;
-        descent.write([weight, bias]);
-        assert_eq!(left[..], expected[..2]);
     }
 }
 
@@ -237,19 +242,21 @@ impl StepSupervisor for Slow<'_> {
 fn it_pauses_where_a_helper_was_late_and_goes_on_from_there() {
     let _level = at_one_level();
     let mut team = Team::new(2).unwrap();
-    let case = Case::<f32>::new(80, 20, 70, 6, true);
-    let (expected, told, _) = case.run(None, Few { steps: 4, ..Few::default() });
-    let (mut descent, mut few) = (case.descent(), Few { steps: 4, ..Few::default() });
-    for step in 0..4 {
-        let batches = Batches { rows: RowIndex::list(&case.order[step * 20..]), ..case.batches() };
-        let waiter = team.waiter();
-        let progress = descent.run(&batches, Some(&mut team), &mut Slow { few: &mut few, waiter });
-        assert_eq!(progress, Progress { steps: 1, is_over: step == 3 });
+    for each in [20, 80] {
+        let case = Case::<f32>::new(4 * each, each, 70, 6, true);
+        let (expected, told, _) = case.run(None, Few { steps: 4, ..Few::default() });
+        let (mut descent, mut few) = (case.descent(), Few { steps: 4, ..Few::default() });
+        for step in 0..4 {
+            let batches = Batches { rows: RowIndex::list(&case.order[step * each..]), ..case.batches() };
+            let waiter = team.waiter();
+            let progress = descent.run(&batches, Some(&mut team), &mut Slow { few: &mut few, waiter });
+            assert_eq!(progress, Progress { steps: 1, is_over: step == 3 });
+        }
+        assert_eq!(few.told, told.told);
+        let mut weight = vec![0.0; case.weight.len()];
+        descent.write([&mut weight, &mut case.bias.clone()]);
+        assert_eq!(weight, expected[0]);
     }
-    assert_eq!(few.told, told.told);
-    let mut weight = vec![0.0; case.weight.len()];
-    descent.write([&mut weight, &mut case.bias.clone()]);
-    assert_eq!(weight, expected[0]);
 }
 
 #[test]
@@ -281,7 +288,7 @@ impl StepSupervisor for Angry {
 fn a_panic_of_either_thread_ends_it_for_both() {
     let _level = at_one_level();
     let mut team = Team::new(2).unwrap();
-    // One piece a batch, of which both threads make the gradient, and two.
+    // One piece a batch, whose gradient each thread makes for itself, and two, of which each makes one.
     for each in [30, 80] {
         let case = Case::<f64>::new(300, each, 40, 4, true);
         let mut descent = case.descent();

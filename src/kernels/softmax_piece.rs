@@ -30,8 +30,8 @@ pub(super) fn near_rows(most: usize, row_bytes: usize) -> usize {
     (NEAR_BYTES / row_bytes.max(1)).max(FEWEST_ROWS).min(most)
 }
 
-/// As many rows of so many classes as go through together at any level, a multiple of 16 of so many bytes as stay in the next
-/// cache.
+/// Rows of so many classes and bytes that go through together at any level and stay in the next cache until they go back: a
+/// multiple of [`FEWEST_ROWS`].
 pub(super) fn piece_rows(classes: usize, row_bytes: usize) -> usize {
     near_rows((ROOM / classes.max(1)).min(MOST_ROWS), row_bytes) / FEWEST_ROWS * FEWEST_ROWS
 }
@@ -64,8 +64,9 @@ impl<T: Element> Default for SoftmaxRoom<T> {
 
 impl<T: Element> SoftmaxRoom<T> {
     /// The gradient that a piece of so many classes and rows has left here.
+    #[inline(always)]
     pub(super) fn gradient(&self, classes: usize, rows: usize) -> OutputGradient<'_, T> {
-        OutputGradient::by_output(&self.terms, classes, rows)
+        OutputGradient::by_output(&self.terms[..classes * rows], classes, rows)
     }
 
     #[inline(always)]
@@ -321,19 +322,20 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
 
 /// The gradient of the logits of a piece of rows, of which there are two halves, and what the rows cost.
 pub struct PieceGradient<'a, T> {
-    /// Each `[classes, rows]`, with room for `rows`.
+    /// Each `[classes, most_rows]`.
     pub logits: [&'a [T]; 2],
     /// `[classes]` or empty.
     pub bias: &'a [T],
     pub labels: RowLabels<'a, T>,
-    pub index: RowIndex<'a>,
+    pub rows: RowIndex<'a>,
     pub classes: usize,
-    pub rows: usize,
-    /// Gets the gradient: [`gradient`](SoftmaxRoom::gradient).
+    /// How many rows there is room for: registers full of them.
+    pub most_rows: usize,
+    /// Gets the [gradient](SoftmaxRoom::gradient).
     pub room: &'a mut SoftmaxRoom<T>,
-    /// As long as the bias: the gradient is added to it.
+    /// As long as the bias: its gradient is added to it.
     pub bias_gradient: &'a mut [T],
-    /// Gets the gradient, too, `[classes, rows]`.
+    /// Gets the gradient, too, `[classes, most_rows]`.
     pub copy: Option<&'a mut [T]>,
 }
 
@@ -342,11 +344,11 @@ impl<T: Element> Kernel<T> for PieceGradient<'_, T> {
 
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) -> LossSum {
-        let PieceGradient { logits, bias, labels, index, classes, rows, room, bias_gradient, copy } = self;
-        let mut piece = Piece::<V>::new(classes, rows, labels.loss, room);
-        piece.set_sums(logits, bias, index.len());
-        let cost = piece.replace_with_gradient(labels, index);
-        piece.add_bias_gradient(index.len(), bias_gradient);
+        let PieceGradient { logits, bias, labels, rows, classes, most_rows, room, bias_gradient, copy } = self;
+        let mut piece = Piece::<V>::new(classes, most_rows, labels.loss, room);
+        piece.set_sums(logits, bias, rows.len());
+        let cost = piece.replace_with_gradient(labels, rows);
+        piece.add_bias_gradient(rows.len(), bias_gradient);
         if let Some(copy) = copy {
             piece.write(copy);
         }
@@ -382,4 +384,20 @@ fn halved<V: Lanes>(numbers: V) -> (V, V) {
         logarithm = below.where_negative(logarithm, logarithm.add(more));
     }
     (rest, logarithm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_whole_registers_of_every_level_for_which_there_is_room() {
+        for (classes, row_bytes) in (2..=MOST_CLASSES).flat_map(|classes| [(classes, 4), (classes, 1 << 20)]) {
+            let rows = piece_rows(classes, row_bytes);
+            assert!((FEWEST_ROWS..=MOST_ROWS).contains(&rows) && rows.is_multiple_of(FEWEST_ROWS));
+            assert!(rows * classes <= ROOM, "{classes} classes: {rows}");
+        }
+        assert_eq!([2, 10, 20, 33].map(|classes| piece_rows(classes, 3136)), [64, 64, 48, 16]);
+        assert_eq!([4096, 4100, 12_000].map(|row_bytes| piece_rows(10, row_bytes)), [64, 48, 16]);
+    }
 }
