@@ -21,9 +21,9 @@ use super::linear_squared_error::LinearSquaredError;
 use super::loss_sum::LossSum;
 use super::mean_step::MeanStep;
 use super::output_loss::SumOutputLoss;
+use super::piece_gradient::PieceGradient;
 use super::softmax_half::{HalfBack, HalfForward};
 use super::softmax_loss::SoftmaxCrossEntropy;
-use super::softmax_piece::PieceGradient;
 use super::update::SgdStep;
 use super::vector::{Add, AddScaled, Dot, Quotient, QuotientOfSum};
 

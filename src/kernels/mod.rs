@@ -29,6 +29,7 @@ mod mean_step;
 mod output_loss;
 mod pages;
 mod paired_steps;
+mod piece_gradient;
 mod processor;
 mod race;
 mod row_labels;

@@ -12,10 +12,11 @@ use super::exchange::Exchange;
 use super::lone_steps::LoneSteps;
 use super::loss_sum::LossSum;
 use super::paired_steps::step_together;
+use super::piece_gradient::PieceGradient;
 use super::row_labels::RowLabels;
 use super::rows::{RowIndex, Rows, per_line};
 use super::softmax_half::Half;
-use super::softmax_piece::{PieceGradient, SoftmaxRoom, piece_rows};
+use super::softmax_piece::{SoftmaxRoom, piece_rows};
 use super::team::Team;
 use super::vector::dot;
 
