@@ -137,8 +137,7 @@ impl<T: Element> PairedSteps<'_, T> {
         // The other has most likely made those that are wanted first, unless there is one piece: a line that it is about to
         // write would have to be fetched back, which costs time and nothing else.
         if pieces.count() > 1 {
-            let first = if pieces.are_shared() { this } else { 0 };
-            self.exchange.ask_for_logits(other, step, pieces.numbers(first));
+            self.exchange.ask_for_logits(other, step, pieces.numbers(pieces.first_of(this)));
         }
     }
 
@@ -169,18 +168,14 @@ impl<T: Element> PairedSteps<'_, T> {
         for (number, piece) in pieces.own_first(this).enumerate() {
             let (numbers, places) = (pieces.numbers(piece), pieces.rows(piece));
             let gradient = if pieces.is_made_by(this, piece) {
-                let logits = logits.map(|logits| &logits[numbers.clone()]);
-                let rows = rows.part(places.start, places.end);
+                if !pieces.are_shared() && piece + 1 < pieces.count() {
+                    self.exchange.ask_for_logits(other, step, pieces.numbers(piece + 1));
+                }
+                under_way.take(logits.map(|logits| &logits[numbers.clone()]), rows.part(places.start, places.end));
                 if pieces.are_shared() {
                     // SAFETY: the other has said that its logits of this step are there.
-                    let gradients = unsafe { self.exchange.gradients_mut(this) };
-                    let cost = under_way.take_for_both(logits, rows, gradients);
+                    let cost = under_way.write(unsafe { self.exchange.gradients_mut(this) });
                     self.exchange.say_cost(this, step, cost);
-                } else {
-                    if piece + 1 < pieces.count() {
-                        self.exchange.ask_for_logits(other, step, pieces.numbers(piece + 1));
-                    }
-                    under_way.take(logits, rows);
                 }
                 under_way.gradient()
             } else {

@@ -23,8 +23,6 @@ pub struct PieceGradient<'a, T> {
     pub room: &'a mut SoftmaxRoom<T>,
     /// As long as the bias: its gradient is added to it.
     pub bias_gradient: &'a mut [T],
-    /// Gets the gradient, too, `[classes, most_rows]`.
-    pub copy: Option<&'a mut [T]>,
 }
 
 impl<T: Element> Kernel<T> for PieceGradient<'_, T> {
@@ -32,14 +30,11 @@ impl<T: Element> Kernel<T> for PieceGradient<'_, T> {
 
     #[inline(always)]
     fn run<V: Lanes<Element = T>>(self) -> LossSum {
-        let PieceGradient { logits, bias, labels, rows, classes, most_rows, room, bias_gradient, copy } = self;
+        let PieceGradient { logits, bias, labels, rows, classes, most_rows, room, bias_gradient } = self;
         let mut piece = Piece::<V>::new(classes, most_rows, labels.loss, room);
         piece.set_sums(logits, bias, rows.len());
         let cost = piece.replace_with_gradient(labels, rows);
         piece.add_bias_gradient(rows.len(), bias_gradient);
-        if let Some(copy) = copy {
-            piece.write(copy);
-        }
         cost
     }
 }

@@ -192,7 +192,6 @@ pub(super) struct Pieces {
     /// Rows of the batch, and of a piece but for the last.
     all: usize,
     each: usize,
-    count: usize,
     classes: usize,
 }
 
@@ -201,12 +200,12 @@ impl Pieces {
     pub fn of_step<T: Element>(batches: &Batches<'_, T>, step: u64) -> Self {
         let (all, classes) = (batches.index(step).len(), batches.classes);
         let each = piece_rows(classes, batches.width * size_of::<T>());
-        Pieces { all, each, count: all.div_ceil(each), classes }
+        Pieces { all, each, classes }
     }
 
     /// How many.
     pub fn count(&self) -> usize {
-        self.count
+        self.all.div_ceil(self.each)
     }
 
     /// Rows that each has room for.
@@ -229,7 +228,7 @@ impl Pieces {
     /// Whether each of two threads makes the gradient of one piece's logits for both: where there are two. Else each makes all
     /// for itself.
     pub fn are_shared(&self) -> bool {
-        self.count == 2
+        self.count() == 2
     }
 
     /// Whether a thread makes the gradient of a piece's logits.
@@ -237,10 +236,15 @@ impl Pieces {
         !self.are_shared() || piece == thread
     }
 
+    /// The first whose gradient a thread makes.
+    pub fn first_of(&self, thread: usize) -> usize {
+        if self.are_shared() { thread } else { 0 }
+    }
+
     /// The pieces, first those whose gradient a thread makes. What comes back of two pieces adds up to the same sum either way.
     pub fn own_first(self, thread: usize) -> impl Iterator<Item = usize> {
-        let first = if self.are_shared() { thread } else { 0 };
-        (0..self.count).map(move |piece| piece ^ first)
+        let first = self.first_of(thread);
+        (0..self.count()).map(move |piece| piece ^ first)
     }
 
     /// The gradient of a piece's logits, with which the numbers begin.
@@ -265,34 +269,23 @@ impl<'a, T: Element> UnderWay<'a, T> {
 
     /// Makes the gradient of a piece's logits, of which both halves are `[classes, room]`.
     pub fn take(&mut self, logits: [&[T]; 2], rows: RowIndex<'_>) {
-        self.take_with_copy(logits, rows, None);
-    }
-
-    /// The same of the first piece, for the other thread, too: the gradients of logits and bias go over `gradients`. Returns what
-    /// the rows cost.
-    pub fn take_for_both(
-        &mut self,
-        logits: [&[T]; 2],
-        rows: RowIndex<'_>,
-        [gradient, bias_gradient]: [&mut [T]; 2],
-    ) -> LossSum {
-        debug_assert_eq!(self.cost, LossSum::default(), "nothing was taken before");
-        self.take_with_copy(logits, rows, Some(gradient));
-        let own = &self.side.bias_gradient;
-        bias_gradient[..own.len()].copy_from_slice(own);
-        self.cost
-    }
-
-    fn take_with_copy(&mut self, logits: [&[T]; 2], rows: RowIndex<'_>, copy: Option<&mut [T]>) {
         let Side { room, bias, bias_gradient, .. } = &mut *self.side;
         let (classes, most_rows, labels) = (self.pieces.classes, self.pieces.each, self.labels);
-        let piece = PieceGradient { logits, bias, labels, rows, classes, most_rows, room, bias_gradient, copy };
+        let piece = PieceGradient { logits, bias, labels, rows, classes, most_rows, room, bias_gradient };
         self.cost += T::run_piece_gradient(piece);
     }
 
     /// The gradient of the logits of the last piece taken.
     pub fn gradient(&self) -> OutputGradient<'_, T> {
         self.side.room.gradient(self.pieces.classes, self.pieces.each)
+    }
+
+    /// Writes the gradients of the only piece taken, of its logits and of the bias, over these. Returns what its rows cost.
+    pub fn write(&self, [gradient, bias_gradient]: [&mut [T]; 2]) -> LossSum {
+        for (to, own) in [(gradient, self.gradient().numbers), (bias_gradient, &self.side.bias_gradient[..])] {
+            to[..own.len()].copy_from_slice(own);
+        }
+        self.cost
     }
 
     /// Adds what the other thread has made of the other piece.

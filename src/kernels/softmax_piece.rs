@@ -32,7 +32,13 @@ pub(super) fn near_rows(most: usize, row_bytes: usize) -> usize {
 /// Rows of so many classes and bytes that go through together at any level and stay in the next cache until they go back: a
 /// multiple of [`FEWEST_ROWS`].
 pub(super) fn piece_rows(classes: usize, row_bytes: usize) -> usize {
-    near_rows((ROOM / classes.max(1)).min(MOST_ROWS), row_bytes) / FEWEST_ROWS * FEWEST_ROWS
+    near_rows(rows_with_room(classes), row_bytes) / FEWEST_ROWS * FEWEST_ROWS
+}
+
+/// The most rows of so many classes that there is room for.
+#[inline(always)]
+fn rows_with_room(classes: usize) -> usize {
+    (ROOM / classes.max(1)).min(MOST_ROWS)
 }
 
 /// Room for a piece of rows, which means nothing between two of them: to clear it takes as long as some rows do.
@@ -100,7 +106,7 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
     #[inline(always)]
     pub fn most_rows(classes: usize) -> Option<usize> {
         const { assert!(FEWEST_ROWS.is_multiple_of(V::LANES) && V::LANES.is_multiple_of(GROUP)) };
-        let rows = (ROOM / classes.max(1)).min(MOST_ROWS) / V::LANES * V::LANES;
+        let rows = rows_with_room(classes) / V::LANES * V::LANES;
         (rows >= FEWEST_ROWS).then_some(rows)
     }
 
@@ -210,14 +216,6 @@ impl<'a, V: Lanes<Element = T>, T: Element> Piece<'a, V> {
     #[inline(always)]
     pub fn gradient(&self) -> OutputGradient<'_, T> {
         self.room.gradient(self.classes, self.rows)
-    }
-
-    /// Writes what it holds as it lies, `[classes, rows]`, for as many rows as it has room for.
-    #[inline(always)]
-    pub fn write(&self, to: &mut [T]) {
-        for first in (0..self.classes * self.rows).step_by(V::LANES) {
-            store(load::<V>(&self.room.terms, first), to, first);
-        }
     }
 
     /// Writes what it holds of rows as `[rows, classes]`.
