@@ -54,8 +54,16 @@ def works(tools, quick):
     def in_memory(work):
         return lambda data, variant, threads: [tools.works, work, str(data), str(threads)]
 
-    def read(work):
-        return lambda data, variant, threads: [tools.works, "read", work, str(data), str(threads)]
+    def reads(work):
+        """What no training that reads the data in each epoch can beat."""
+
+        def command(how):
+            return lambda data, variant, threads: [tools.works, how, work, str(data), str(threads)]
+
+        return [
+            Contestant("read", "a read of the features in each epoch", command("read"), ways("")),
+            Contestant("read", "a read of the rows in each epoch's order", command("read-shuffled"), ways("")),
+        ]
 
     def needs(work, *packages):
         return (*packages, "polars") if work == "csv" else packages
@@ -73,19 +81,21 @@ def works(tools, quick):
         "mse": [
             Contestant("gradus", "gradus", in_memory("mse"), ways("")),
             numpy("mse", "apart", "ones"),
+            numpy("mse", "plain", name="NumPy, arrays as they come"),
             Contestant(
                 "sklearn", "scikit-learn SGDRegressor", python("peer_sklearn.py", "mse"), [("", 1)], ("sklearn",)
             ),
             torch("mse", "apart", "ones", *compiled),
             torch("mse", "module", name="PyTorch nn.Linear, autograd"),
-            Contestant("read", "a read of the features in each epoch", read("mse"), ways("")),
+            *reads("mse"),
         ],
         "softmax": [
             Contestant("gradus", "gradus", in_memory("softmax"), ways("")),
             numpy("softmax", ""),
+            numpy("softmax", "plain", name="NumPy, arrays as they come"),
             torch("softmax", "apart", *compiled),
             torch("softmax", "module", name="PyTorch nn.Linear, autograd"),
-            Contestant("read", "a read of the features in each epoch", read("softmax"), ways("")),
+            *reads("softmax"),
         ],
         "full": [
             Contestant("gradus", "gradus", in_memory("full"), ways("")),

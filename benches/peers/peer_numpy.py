@@ -1,7 +1,8 @@
 """The works in NumPy: nothing is allocated in a step, each operation has its `out`, rows are gathered by `np.take`.
 
 Variants where there is one output: `ones`, the bias as the weight of a column of ones that was put into the data
-beforehand; `apart`, the bias by itself.
+beforehand; `apart`, the bias by itself. `plain` is as most people write it: rows by indexing, a new array for each
+result.
 """
 
 import numpy as np
@@ -149,6 +150,51 @@ def train_softmax(x, y, settings):
     return weight, bias, losses, norms
 
 
+def plain_batches(x, y, settings):
+    """Features, targets and the step's number; a new order in each epoch."""
+    rng = np.random.default_rng(0)
+    step = 0
+    for _ in range(settings["epochs"]):
+        order = rng.permutation(len(x))
+        for start in range(0, len(x), settings["batch"]):
+            rows = order[start : start + settings["batch"]]
+            yield step, x[rows], y[rows]
+            step += 1
+
+
+def train_mse_plain(x, y, settings):
+    weight, bias, lr = np.zeros(x.shape[1], x.dtype), x.dtype.type(0), x.dtype.type(settings["lr"])
+    losses, norms = np.empty(steps(settings)), np.empty(steps(settings))
+    for step, x_batch, y_batch in plain_batches(x, y, settings):
+        error = x_batch @ weight + bias - y_batch
+        losses[step] = np.mean(error**2)
+        error *= 2 / len(error)
+        gradient, bias_gradient = x_batch.T @ error, error.sum()
+        norms[step] = np.sqrt(np.sum(gradient**2) + bias_gradient**2)
+        weight -= lr * gradient
+        bias -= lr * bias_gradient
+    return weight, bias, losses, norms
+
+
+def train_softmax_plain(x, y, settings):
+    classes, lr = settings["classes"], x.dtype.type(settings["lr"])
+    weight, bias = np.zeros((x.shape[1], classes), x.dtype), np.zeros(classes, x.dtype)
+    losses, norms = np.empty(steps(settings)), np.empty(steps(settings))
+    for step, x_batch, y_batch in plain_batches(x, y, settings):
+        z = x_batch @ weight + bias
+        z = np.exp(z - z.max(axis=1, keepdims=True))
+        p = z / z.sum(axis=1, keepdims=True)
+        rows = np.arange(len(p))
+        losses[step] = -np.mean(np.log(p[rows, y_batch]))
+        p[rows, y_batch] -= 1
+        p /= len(p)
+        gradient, bias_gradient = x_batch.T @ p, p.sum(axis=0)
+        norms[step] = np.sqrt(np.sum(gradient**2) + np.sum(bias_gradient**2))
+        weight -= lr * gradient
+        bias -= lr * bias_gradient
+    return weight, bias, losses, norms
+
+
 def from_csv(options):
     """The CSV, read by polars, to a saved model and a saved log."""
     x, y = read_csv(options, ones=options.variant == "ones")
@@ -169,11 +215,13 @@ def main():
     x, y = load(options)
     if options.variant == "ones":
         x = with_ones(x)
-    train = {
+    plain = {"mse": train_mse_plain, "softmax": train_softmax_plain}
+    best = {
         "mse": lambda x, y, settings: train_one_output(x, y, settings, squared_error, 2, options.variant),
         "full": lambda x, y, settings: train_full(x, y, settings, options.variant),
         "softmax": train_softmax,
-    }[options.work]
+    }
+    train = (plain if options.variant == "plain" else best)[options.work]
     short = warm_up(options.settings)
     train(x[: short["rows"]], y[: short["rows"]], short)
     with Clock() as clock:
