@@ -282,7 +282,7 @@ fn growth(rows: usize, features: usize, epochs: usize) -> Result<Value, AnyError
 /// The median seconds of runs with a new log and of runs without, by turns on the same memory: where it lies changes a run by
 /// more than a log does. To put a log in an older one's place takes some file systems as long as to write it.
 fn log(rows: usize, features: usize, epochs: usize, path: &Path) -> Result<Value, AnyError> {
-    const TURNS: usize = 5;
+    const TURNS: usize = 15;
     let made_up = MadeUp::new(rows, features, epochs)?;
     made_up.timed_fit(None)?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
