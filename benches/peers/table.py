@@ -5,7 +5,7 @@ import platform
 import statistics
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 
 TITLES = {
@@ -20,18 +20,38 @@ PACKAGES = ["numpy", "scikit-learn", "polars", "torch", "vowpalwabbit"]
 
 @dataclass
 class Trial:
-    """A contestant, its way, and its runs."""
+    """A contestant, its ways, and its runs."""
 
     entrant: object
-    way: tuple
-    loss: float | None
+    # The loss of each way that takes part.
+    losses: dict
     # The seconds of each way that was tried.
     tried: dict
-    runs: list = field(default_factory=list)
+    # The runs of each way that takes part, one a round.
+    rounds: dict
     astray: bool = False
+
+    @property
+    def way(self):
+        """The fastest, by the median of its rounds."""
+        return min(self.rounds, key=lambda way: statistics.median(run.seconds for run in self.rounds[way]))
+
+    @property
+    def runs(self):
+        return self.rounds[self.way]
+
+    @property
+    def loss(self):
+        return self.losses[self.way]
 
     def seconds(self):
         return [run.seconds for run in self.runs]
+
+    def ways_tried(self):
+        """Each with its median, or with the least time beforehand where it took no part in the rounds."""
+        for way, seconds in self.tried.items():
+            rounds = self.rounds.get(way)
+            yield way, statistics.median(run.seconds for run in rounds) if rounds else seconds
 
 
 class Page:
@@ -55,7 +75,7 @@ class Page:
             loss = "" if trial.loss is None else f"{trial.loss:.5f}" + " (!)" * trial.astray
             row = [trial.entrant.name, spread(trial.seconds()), spread(ratios), loss]
             rows.append(row + [f"{max(run.peak_mb for run in trial.runs):.0f}"] * whole)
-            tried = ", ".join(f"{way_name(way)} {figure(seconds)} s" for way, seconds in trial.tried.items())
+            tried = ", ".join(f"{way_name(way)} {figure(seconds)} s" for way, seconds in trial.ways_tried())
             if len(trial.tried) > 1:
                 self.ways.append(f"- {work}, {trial.entrant.name}: **{way_name(trial.way)}** of {tried}")
         self.parts += [f"### {TITLES[work]}", markdown(head, rows)]
@@ -98,7 +118,7 @@ class Page:
 
     def text(self):
         ways = (
-            ["### The ways that were tried once or twice beforehand, and the one taken", "\n".join(self.ways)]
+            ["### The ways that were tried, and the one taken", "\n".join(self.ways)]
             if self.ways
             else []
         )
