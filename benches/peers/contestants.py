@@ -51,19 +51,11 @@ def ways(*variants, threads=(1, 2)):
 def works(tools, quick):
     """The contestants of each work, gradus first. `tools` has the programs that cargo built."""
 
-    def in_memory(work):
-        return lambda data, variant, threads: [tools.works, work, str(data), str(threads)]
+    def in_memory(*words):
+        return lambda data, variant, threads: [tools.works, *words, str(data), str(threads)]
 
-    def reads(work):
-        """What no training that reads the data in each epoch can beat."""
-
-        def command(how):
-            return lambda data, variant, threads: [tools.works, how, work, str(data), str(threads)]
-
-        return [
-            Contestant("read", "a read of the features in each epoch", command("read"), ways("")),
-            Contestant("read", "a read of the rows in each epoch's order", command("read-shuffled"), ways("")),
-        ]
+    def read(work):
+        return Contestant("read", "a read of the features in each epoch", in_memory("read", work), ways(""))
 
     def needs(work, *packages):
         return (*packages, "polars") if work == "csv" else packages
@@ -87,7 +79,7 @@ def works(tools, quick):
             ),
             torch("mse", "apart", "ones", *compiled),
             torch("mse", "module", name="PyTorch nn.Linear, autograd"),
-            *reads("mse"),
+            read("mse"),
         ],
         "softmax": [
             Contestant("gradus", "gradus", in_memory("softmax"), ways("")),
@@ -95,7 +87,7 @@ def works(tools, quick):
             numpy("softmax", "plain", name="NumPy, arrays as they come"),
             torch("softmax", "apart", *compiled),
             torch("softmax", "module", name="PyTorch nn.Linear, autograd"),
-            *reads("softmax"),
+            read("softmax"),
         ],
         "full": [
             Contestant("gradus", "gradus", in_memory("full"), ways("")),

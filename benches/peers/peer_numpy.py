@@ -1,8 +1,8 @@
 """The works in NumPy: nothing is allocated in a step, each operation has its `out`, rows are gathered by `np.take`.
 
 Variants where there is one output: `ones`, the bias as the weight of a column of ones that was put into the data
-beforehand; `apart`, the bias by itself. `plain` is as most people write it: rows by indexing, a new array for each
-result.
+beforehand; `apart`, the bias by itself. Unlike these, `plain` gathers rows by indexing, and each result is a new array;
+it is there for the works `mse` and `softmax`.
 """
 
 import numpy as np
@@ -151,15 +151,9 @@ def train_softmax(x, y, settings):
 
 
 def plain_batches(x, y, settings):
-    """Features, targets and the step's number; a new order in each epoch."""
-    rng = np.random.default_rng(0)
-    step = 0
-    for _ in range(settings["epochs"]):
-        order = rng.permutation(len(x))
-        for start in range(0, len(x), settings["batch"]):
-            rows = order[start : start + settings["batch"]]
-            yield step, x[rows], y[rows]
-            step += 1
+    """The number of each step, its features and its targets, in new arrays."""
+    for step, (rows, _) in enumerate(batches(settings, lambda size: None)):
+        yield step, x[rows], y[rows]
 
 
 def train_mse_plain(x, y, settings):
@@ -210,6 +204,8 @@ def last_epoch_loss(losses, settings):
 
 def main():
     options = arguments(__doc__)
+    if options.variant == "plain" and options.work not in ("mse", "softmax"):
+        raise SystemExit(f"{options.work} has no variant plain: it is there for mse and softmax")
     if options.work == "csv":
         return from_csv(options)
     x, y = load(options)

@@ -21,9 +21,9 @@ OUTPUT = ROOT / "target" / "peers"
 # some step after each row.
 TOLERANCE = 0.03
 
-# So many ways of a contestant take part in the rounds, if they take at most so many times as long as its fastest: which that
-# is depends on the state of the machine.
-MOST_WAYS, NEAR = 3, 1.6
+# Ways that take at most so many times as long as a contestant's fastest take part in the rounds: which is the fastest
+# depends on the state of the machine.
+NEAR = 1.6
 
 
 @dataclass
@@ -112,23 +112,21 @@ def compete(work, entrants, data, options):
     say(f"{work}: which ways are fast")
     standing = [trial for entrant in entrants if (trial := fast_ways(entrant, data, options))]
     first = standing[0]
-    best = min((loss for trial in standing for loss in trial.losses.values() if loss is not None), default=None)
     for number in range(1, options.runs + 1):
         say(f"{work}: round {number} of {options.runs}")
         # Not always in the same order: what one leaves behind in the machine, memory to be cleared for example, is to fall
         # on no one alone.
         turns = [(trial, way) for trial in standing for way in trial.rounds]
         for trial, way in random.Random(number).sample(turns, len(turns)):
-            if way not in trial.rounds:
-                continue
             try:
                 trial.rounds[way].append(run(trial.entrant, data, way))
             except Failed as failure:
-                say(f"left out: {trial.entrant.name}, {table.way_name(way)}: {failure}")
-                del trial.rounds[way]
-                if not first.rounds:
+                if trial is first:
                     raise
+                say(f"left out: {trial.entrant.name}, {table.way_name(way)}: {failure}")
+                del trial.rounds[way], trial.tried[way]
         standing = [trial for trial in standing if trial.rounds]
+    best = min((trial.loss for trial in standing if trial.loss is not None), default=None)
     for trial in standing:
         # On few rows those who step after each row are far ahead.
         trial.astray = not options.quick and trial.loss is not None and trial.loss > best * (1 + TOLERANCE)
@@ -138,8 +136,8 @@ def compete(work, entrants, data, options):
 
 
 def fast_ways(entrant, data, options):
-    """Those of an entrant's ways, at most `MOST_WAYS`, whose time is not far above the least: of two runs, which also
-    warm the machine up, or of one where there is no choice, or where it is far behind."""
+    """Those of an entrant's ways whose time is near the least: of two runs, which also warm the machine up, or of one where
+    there is no choice, or where it is far behind."""
     tried = {}
     losses = {}
     for way in entrant.ways:
@@ -163,8 +161,7 @@ def fast_ways(entrant, data, options):
     # A way that does not reach what the entrant's other ways reach does not count.
     least = min((loss for loss in losses.values() if loss is not None), default=None)
     fit = [way for way in tried if losses[way] is None or losses[way] <= least * (1 + TOLERANCE)]
-    fit.sort(key=tried.get)
-    near = [way for way in fit[:MOST_WAYS] if tried[way] <= NEAR * tried[fit[0]]]
+    near = [way for way in fit if tried[way] <= NEAR * min(tried[way] for way in fit)]
     return table.Trial(entrant, {way: losses[way] for way in near}, tried, {way: [] for way in near})
 
 

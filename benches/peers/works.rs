@@ -1,8 +1,7 @@
 //! The works of `benches/peers` that start in memory, through the public API: one work a call, one line of JSON.
 //!
 //! - `WORK DATA THREADS`, for `mse`, `softmax` and `full`: training; DATA is the folder that data.py filled.
-//! - `read WORK DATA THREADS`: the features of a work, read once per epoch and added up, from end to end.
-//! - `read-shuffled WORK DATA THREADS`: the same, row by row in the order of each epoch.
+//! - `read WORK DATA THREADS`: the features of a work, read once per epoch and added up.
 //! - `growth ROWS FEATURES EPOCHS`: MSE in batches of 256 on made-up data, as a matrix of any size.
 //! - `log ROWS FEATURES EPOCHS FILE`: the same with every step written to a JSON lines log and without one, several times
 //!   by turns.
@@ -12,7 +11,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
-use gradus::data::{permutation, zero_matrix};
+use gradus::data::zero_matrix;
 use gradus::train::{
     BatchSize, EpochEvent, LogFormat, LogHeader, Observer, Report, RunEnd, RunLog, RunStart, StepEvent, TrainConfig,
     Trainer,
@@ -34,7 +33,6 @@ fn main() -> Result<(), AnyError> {
         ["softmax", folder, threads] => train_softmax(&Folder::open(folder, "softmax")?, threads.parse()?)?,
         ["full", folder, threads] => train_full(&Folder::open(folder, "full")?, threads.parse()?)?,
         ["read", work, folder, threads] => read(&Folder::open(folder, work)?, threads.parse()?)?,
-        ["read-shuffled", work, folder, threads] => read_shuffled(&Folder::open(folder, work)?, threads.parse()?)?,
         ["growth", rows, features, epochs] => growth(rows.parse()?, features.parse()?, epochs.parse()?)?,
         ["log", rows, features, epochs, file] => log(rows.parse()?, features.parse()?, epochs.parse()?, file.as_ref())?,
         _ => return Err("the works and their arguments stand at the top of benches/peers/works.rs".into()),
@@ -199,47 +197,25 @@ fn hash<T: Scalar>(model: &Linear<T>) -> String {
     format!("{hash:016x}")
 }
 
-/// The least of three times to read the features once per epoch, from end to end.
+/// The least of three times to read the features once per epoch.
 fn read(folder: &Folder, threads: usize) -> Result<Value, AnyError> {
     let features = folder.matrix(folder.f32s("x.f32")?)?;
     let values = features.as_slice().ok_or("a matrix in standard layout")?;
-    let parts: Vec<&[f32]> = values.chunks(values.len().div_ceil(threads)).collect();
-    let epochs = vec![parts; folder.count("epochs")];
-    Ok(time_reading(size_of_val(values), &epochs, |part| limit::read(part)))
-}
-
-/// The same, row by row in the order of each epoch, which is made beforehand.
-fn read_shuffled(folder: &Folder, threads: usize) -> Result<Value, AnyError> {
-    let features = folder.matrix(folder.f32s("x.f32")?)?;
-    let values = features.as_slice().ok_or("a matrix in standard layout")?;
-    let (rows, width) = features.dim();
-    let orders = (0..folder.count("epochs")).map(|epoch| {
-        let mut order = Vec::new();
-        permutation(&mut order, rows, 0, epoch);
-        order
-    });
-    let orders: Vec<Vec<u32>> = orders.collect();
-    let epochs: Vec<Vec<&[u32]>> = orders.iter().map(|order| order.chunks(rows.div_ceil(threads)).collect()).collect();
-    Ok(time_reading(size_of_val(values), &epochs, |part| limit::read_rows(values, width, part)))
-}
-
-/// The least of three times to read all parts of all epochs, the parts of an epoch at the same time. In each, so many bytes are
-/// read.
-fn time_reading<P: Copy + Sync>(bytes: usize, epochs: &[Vec<P>], read: impl Fn(P) -> f32 + Sync) -> Value {
+    let epochs = folder.count("epochs");
     let seconds = (0..3).map(|_| {
         let started = Instant::now();
-        for parts in epochs {
+        for _ in 0..epochs {
             std::thread::scope(|scope| {
-                for part in parts {
-                    scope.spawn(|| black_box(read(black_box(*part))));
+                for part in values.chunks(values.len().div_ceil(threads)) {
+                    scope.spawn(|| black_box(limit::read(black_box(part))));
                 }
             });
         }
         started.elapsed().as_secs_f64()
     });
     let seconds = seconds.fold(f64::INFINITY, f64::min);
-    let bytes = (epochs.len() * bytes) as f64;
-    json!({ "seconds": seconds, "loss": null, "gigabytes_per_second": bytes / seconds / 1e9 })
+    let bytes = (epochs * size_of_val(values)) as f64;
+    Ok(json!({ "seconds": seconds, "loss": null, "gigabytes_per_second": bytes / seconds / 1e9 }))
 }
 
 /// Made-up rows with a linear target, for MSE in batches of 256.
