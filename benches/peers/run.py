@@ -161,8 +161,8 @@ def fast_ways(entrant, data, options):
     # A way that does not reach what the entrant's other ways reach does not count.
     least = min((loss for loss in losses.values() if loss is not None), default=None)
     fit = [way for way in tried if losses[way] is None or losses[way] <= least * (1 + TOLERANCE)]
-    near = [way for way in fit if tried[way] <= NEAR * min(tried[way] for way in fit)]
-    return table.Trial(entrant, {way: losses[way] for way in near}, tried, {way: [] for way in near})
+    limit = NEAR * min(tried[way] for way in fit)
+    return table.Trial(entrant, tried, {way: [] for way in fit if tried[way] <= limit})
 
 
 def grow(tools, options):
